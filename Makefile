@@ -1,0 +1,23 @@
+PORT ?= 7860
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: help demo test check
+help: ## list what can be done
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
+
+demo: .venv/demo ## set up and serve the page on http://127.0.0.1:7860 (PORT=8000 changes it)
+	PORT=$(PORT) $(BIN)/python app.py
+
+test: .venv/dev ## set up and run all tests (TESTS="tests/test_path.py -k steps" for some)
+	$(BIN)/python -m pytest $(TESTS)
+
+check: .venv/dev ## format, lint, types, and all tests
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
+	$(MAKE) test
+
+.venv/demo: requirements.txt
+	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt && touch $@
+
+.venv/dev: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt && touch $@

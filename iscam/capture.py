@@ -1,0 +1,144 @@
+"""Watching and changing one layer of a network. The only file with hooks; nothing is left behind, also not by an error.
+
+A layer's output may be a map (B, C, h, w) or the tokens of a vision transformer (B, 1 + h w, C) whose first token is the
+class token; both are handed out as maps, without the class token.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardPass:
+    """What one pass leaves: image (1, 3, H, W), activations (C, h, w) of the layer, logits (K,)."""
+
+    image: Tensor
+    activations: Tensor
+    logits: Tensor
+
+
+@contextmanager
+def undisturbed(network: nn.Module) -> Iterator[None]:
+    """Run the body with every module in eval mode, then put each module's mode back."""
+    training = [module for module in network.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@contextmanager
+def hooked(network: nn.Module, layer: str, change: Callable[[Any], Any]) -> Iterator[None]:
+    """Replace the output of the named layer by `change(output)` while the body runs."""
+
+    def hook(_module: nn.Module, _inputs: object, output: Any) -> Any:
+        return change(output)
+
+    handle = network.get_submodule(layer).register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def as_maps(output: Tensor) -> Tensor:
+    """A layer's output as maps (B, C, h, w), dropping the class token of tokens (B, 1 + h w, C).
+
+    Raises:
+        ValueError: the output is neither.
+    """
+    if output.ndim == 4:
+        return output
+    side = math.isqrt(max(output.shape[1] - 1, 0)) if output.ndim == 3 else 0
+    if side == 0 or side * side != output.shape[1] - 1:
+        raise ValueError(
+            f"The layer's output of shape {tuple(output.shape)} is not a set of maps: choose another layer."
+        )
+    return output[:, 1:].transpose(1, 2).view(len(output), -1, side, side)
+
+
+def record(network: nn.Module, layer: str, images: Tensor) -> tuple[Tensor, Tensor]:
+    """One pass over images (B, 3, H, W): the layer's output as it left the layer, and the logits (B, K).
+
+    The output itself is kept and a copy goes on through the network: an in-place operation behind the layer can then not
+    overwrite what was recorded, and the recorded tensor stays on the path of the gradients.
+    """
+    outputs: list[Tensor] = []
+
+    def keep(output: Tensor) -> Tensor:
+        outputs.append(output)
+        return output.clone()
+
+    with hooked(network, layer, keep):
+        logits = network(images)
+    return outputs[-1], logits
+
+
+def forward_pass(network: nn.Module, layer: str, image: Tensor) -> ForwardPass:
+    """One pass over image (1, 3, H, W), without gradients.
+
+    Raises:
+        ValueError: the layer's output is not a set of maps larger than 1x1.
+    """
+    with torch.no_grad(), undisturbed(network):
+        output, logits = record(network, layer, image)
+        activations = as_maps(output)[0].contiguous()
+    if activations.shape[1:].numel() == 1:
+        raise ValueError(f"The layer {layer!r} has a map of a single position: choose an earlier layer.")
+    return ForwardPass(image, activations, logits[0])
+
+
+def gradients(network: nn.Module, layer: str, image: Tensor, class_index: int) -> Tensor:
+    """d logit / d activations for one class, (C, h, w); zeros where the class does not depend on the layer.
+
+    Works on networks whose parameters are frozen, and touches no parameter's `.grad`.
+    """
+    with torch.enable_grad(), undisturbed(network):
+        output, logits = record(network, layer, image.detach().clone().requires_grad_())
+        (gradient,) = torch.autograd.grad(logits[0, class_index], output, allow_unused=True, materialize_grads=True)
+        return as_maps(gradient)[0].detach()
+
+
+def ablated_logits(network: nn.Module, layer: str, images: Tensor, channels: Tensor) -> Tensor:
+    """Logits (B, K) of images (B, 3, H, W) where row i has channel `channels[i]` of the layer set to 0."""
+    rows = torch.arange(len(channels), device=channels.device)
+
+    def silence(output: Tensor) -> Tensor:
+        changed = output.clone()
+        as_maps(changed)[rows, channels] = 0  # a view: the class token, if any, is left alone
+        return changed
+
+    with torch.no_grad(), undisturbed(network), hooked(network, layer, silence):
+        logits: Tensor = network(images)
+    return logits
+
+
+def map_sizes(network: nn.Module, layers: Iterable[str], image: Tensor) -> dict[str, tuple[int, int]]:
+    """Height and width of the maps of each layer that has maps larger than 1x1, from one pass over image (1, 3, H, W)."""
+    sizes: dict[str, tuple[int, int]] = {}
+
+    def measure(layer: str, output: object) -> object:
+        if isinstance(output, Tensor):
+            with suppress(ValueError):
+                height, width = as_maps(output).shape[2:]
+                if height * width > 1:
+                    sizes[layer] = (height, width)
+        return output
+
+    with torch.no_grad(), undisturbed(network), ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(hooked(network, layer, partial(measure, layer)))
+        network(image)
+    return sizes

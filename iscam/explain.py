@@ -1,0 +1,390 @@
+"""`Explainer`: analyse a photo once, then explain it by any method, for any class, as often as wanted."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from . import capture
+from .images import Photo, read_photo
+from .masks import flat_channels, normalise, upsample
+from .methods import (
+    DEFAULT_ENGINE,
+    DEFAULT_SAMPLES,
+    ENGINES,
+    MAX_SAMPLES,
+    METHODS,
+    SMOOTH_NOISE,
+    Evidence,
+    Method,
+    Settings,
+    refusal,
+)
+from .models import LoadedModel
+from .path import DEFAULT_STEPS, WEIGHTINGS, integration_path
+from .scores import ScoreTable, noise_field, score
+
+GRADIENTS_KEPT = 16  # classes per analysis
+DOUBTFUL_PROBABILITY = 0.05
+LONGEST = 10  # long side over short side, beyond which only the middle of a photo is resized
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A class, its name, and its probability in [0, 1]."""
+
+    index: int
+    category: str
+    probability: float
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """One photo seen by one model: made by `Explainer.analyse`, freed with all scores when it is dropped.
+
+    `photo` is reduced for display; `crop` (l, t, r, b) is what the network sees, in upright pixels of the full photo;
+    `probabilities` (K,); `predictions` the five most probable classes.
+    """
+
+    photo: Photo
+    crop: tuple[int, int, int, int]
+    predictions: tuple[Prediction, ...]
+    probabilities: NDArray[np.float32]
+    layer: str
+    forward: capture.ForwardPass
+    table: ScoreTable
+    gradients: dict[tuple[int, ...], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """The map of one method for one class.
+
+    `weights` (C,), (C, h, w) or None; `raw` (h, w) in the method's own units; `heatmap` (H, W) float32 in [0, 1] on the
+    network's crop, in [-1, 1] for the contrast of two classes. `forward_passes` counts the input rows run by this call.
+    `estimated_error` bounds max |heatmap - exact heatmap|, None where nothing is known (a stopped run). `note` says what a
+    reader must know, empty if nothing. `against_index` is the other class of a contrast.
+    """
+
+    method: str
+    class_index: int
+    category: str
+    probability: float
+    weights: NDArray[np.float32] | None
+    raw: NDArray[np.float32]
+    heatmap: NDArray[np.float32]
+    seconds: float
+    forward_passes: int
+    estimated_error: float | None
+    complete: bool
+    note: str
+    against_index: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """How far a run is, in input rows; `preview()` makes the map of what is known so far (in the computing thread)."""
+
+    done: int
+    total: int
+    preview: Callable[[], Explanation]
+
+
+class Explainer:
+    """Explains photos by one model. Use one from one thread at a time.
+
+    Args:
+        model: from `load_model`.
+        engine: `exact`: every channel and step, in float32.
+        tolerance: how far a heatmap may be from the exact one, 0..1 (the exact engine needs none of it).
+    """
+
+    def __init__(self, model: LoadedModel, engine: str = DEFAULT_ENGINE, tolerance: float = 0.01) -> None:
+        if engine not in ENGINES:
+            raise ValueError(f"The engine must be one of {', '.join(ENGINES)}, not {engine!r}.")
+        if not 0 < tolerance < 1:
+            raise ValueError(f"The tolerance must lie between 0 and 1, not {tolerance!r}.")
+        self.model = model
+        self.engine = engine
+        self.tolerance = tolerance
+
+    def analyse(self, photo: str | Path | bytes | Image.Image | Photo, layer: str | None = None) -> Analysis:
+        """One forward pass over the photo.
+
+        Raises:
+            ValueError: a photo that cannot be read, or a layer that has no maps; one sentence.
+        """
+        model = self.model
+        layer = model.layer if layer is None else layer
+        if layer not in dict(model.network.named_modules()):
+            raise ValueError(f"{model.label} has no layer {layer!r}: choose one of {', '.join(model.layers)}.")
+        upright = read_photo(photo)
+        device = next(model.network.parameters()).device
+        forward = capture.forward_pass(model.network, layer, model.transforms(_middle(upright.image))[None].to(device))
+        probabilities = forward.logits.softmax(0).cpu().numpy()
+        top = probabilities.argsort()[::-1][:5]
+        predictions = tuple(Prediction(int(i), model.categories[i], float(probabilities[i])) for i in top)
+        table = ScoreTable(forward.logits, len(forward.activations))
+        crop = model.geometry.crop(upright.size)
+        return Analysis(upright.reduced(), crop, predictions, probabilities, layer, forward, table, {})
+
+    def refusal(self, method: str, layer: str | None = None) -> str | None:
+        """Why the method cannot serve this model's layer, in one sentence; None if it can."""
+        return refusal(_find_method(method).key, self.model.label, self.model.head_layer, layer or self.model.layer)
+
+    def explain(
+        self,
+        analysis: Analysis,
+        method: str = "is-cam",
+        target: int | str | None = None,
+        against: int | str | None = None,
+        steps: int = DEFAULT_STEPS,
+        path: str = "cumulative",
+        weighting: str = "probability",
+        samples: int | None = None,
+        seed: int = 0,
+        progress: Callable[[Progress], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> Explanation:
+        """The map of `method` for class `target` (default: the most probable), or of `target` rather than `against`.
+
+        Args:
+            analysis: from `analyse` of this explainer.
+            method: a key of METHODS.
+            target, against: class index, its digits, or its category.
+            steps, path, weighting: IS-CAM's settings (Score-CAM shares the weighting).
+            samples, seed: noise samples of SS-CAM and Smooth Grad-CAM++ (default 8).
+            progress: called after every batch.
+            stop: when it is set, the map of what is known is returned with `complete` False.
+
+        Raises:
+            ValueError: unknown names, numbers out of range, or a method that cannot serve the model; one sentence.
+        """
+        started = time.perf_counter()
+        row = _find_method(method)
+        if reason := self.refusal(method, analysis.layer):
+            raise ValueError(reason)
+        settings = _settings(steps, path, weighting, samples, seed)
+        class_index = analysis.predictions[0].index if target is None else self.find_class(target)
+        rival = None if against is None else self.find_class(against)
+        if rival is not None and not row.class_specific:
+            raise ValueError(f"{row.label} gives the same map for every class, so it cannot contrast two.")
+        if rival == class_index:
+            raise ValueError("The contrast needs two different classes.")
+        classes = (class_index,) if rival is None else (class_index, rival)
+        network = self.model.network
+
+        def build(rows: int, complete: bool) -> Explanation:
+            evidence = [
+                Evidence(
+                    analysis.forward,
+                    settings,
+                    analysis.table,
+                    analysis.gradients.get(_gradient_key(row, settings, c)) if "gradients" in row.needs else None,
+                    self.model.head,
+                )
+                for c in classes
+            ]
+            maps = _draw(row, evidence, classes)
+            seconds = time.perf_counter() - started
+            return self._explanation(analysis, row, classes, evidence[0], maps, seconds, rows, complete)
+
+        def report(done: int, total: int) -> None:
+            if progress is not None:
+                progress(Progress(done, total, lambda: build(done, complete=False)))
+
+        with capture.undisturbed(network):
+            rows, complete = 0, True
+            if probes := row.probes(settings):
+                forward, table = analysis.forward, analysis.table
+                rows, complete = score(network, analysis.layer, forward, table, probes, classes, stop, report)
+            elif "gradients" in row.needs:
+                rows, complete = self._differentiate(analysis, row, settings, classes, stop)
+            return build(rows, complete)
+
+    def find_class(self, name: int | str) -> int:
+        """The index of a class given by its index, its digits, or its category.
+
+        Raises:
+            ValueError: no such class, or several; lists the candidates.
+        """
+        categories = self.model.categories
+        if isinstance(name, str) and not (name.isascii() and name.isdigit()):
+            exact = [i for i, category in enumerate(categories) if category == name]
+            folded = [i for i, category in enumerate(categories) if category.casefold() == name.casefold()]
+            found = exact or folded
+            if len(found) == 1:
+                return found[0]
+            if not found:
+                close = difflib.get_close_matches(name.casefold(), [c.casefold() for c in categories], 5, 0.7)
+                found = [i for i, c in enumerate(categories) if name.strip() and name.casefold() in c.casefold()][:5]
+                found += [i for i, c in enumerate(categories) if c.casefold() in close and i not in found]
+                problem = f"There is no class {name!r}"
+            else:
+                problem = f"The class {name!r} is not unique"
+            hint = ", ".join(f"{categories[i]} ({i})" for i in found) or f"an index from 0 to {len(categories) - 1}"
+            raise ValueError(f"{problem}: try {hint}.")
+        index = int(name)
+        if isinstance(name, bool) or not 0 <= index < len(categories):
+            raise ValueError(f"The class index must lie between 0 and {len(categories) - 1}, not {name}.")
+        return index
+
+    def _differentiate(
+        self,
+        analysis: Analysis,
+        row: Method,
+        settings: Settings,
+        classes: tuple[int, ...],
+        stop: threading.Event | None,
+    ) -> tuple[int, bool]:
+        """Add the gradients that are not known yet to the analysis; return the rows run and whether all are there now."""
+        network, image = self.model.network, analysis.forward.image
+        rows = 0
+        for class_index in classes:
+            key = _gradient_key(row, settings, class_index)
+            if key in analysis.gradients:
+                continue
+            fields: list[Tensor] = [torch.zeros_like(image)]
+            if "noise" in row.needs:
+                strength = SMOOTH_NOISE * (image.amax() - image.amin())
+                fields = [strength * noise_field(settings.seed, j, image) for j in range(settings.samples)]
+            total = torch.zeros_like(analysis.forward.activations)
+            for field in fields:
+                if stop is not None and stop.is_set():
+                    return rows, False
+                total += capture.gradients(network, analysis.layer, image + field, class_index)
+                rows += 1
+            while len(analysis.gradients) >= GRADIENTS_KEPT:
+                del analysis.gradients[next(iter(analysis.gradients))]
+            analysis.gradients[key] = total / len(fields)
+        return rows, True
+
+    def _explanation(
+        self,
+        analysis: Analysis,
+        row: Method,
+        classes: tuple[int, ...],
+        evidence: Evidence,
+        drawn: tuple[Tensor | None, Tensor],
+        seconds: float,
+        rows: int,
+        complete: bool,
+    ) -> Explanation:
+        weights, raw = drawn
+        contrast = len(classes) > 1
+        size = (analysis.forward.image.shape[2], analysis.forward.image.shape[3])
+        heatmap = upsample(raw[None], size)
+        heatmap = heatmap / heatmap.abs().max().clamp_min(1e-30) if contrast else normalise(heatmap)
+        probability = float(analysis.probabilities[classes[0]])
+        category = self.model.categories[classes[0]]
+        return Explanation(
+            row.key,
+            classes[0],
+            category,
+            probability,
+            None if weights is None else weights.cpu().numpy(),
+            raw.cpu().numpy(),
+            heatmap[0].cpu().numpy(),
+            seconds,
+            rows,
+            0.0 if complete else None,
+            complete,
+            _note(row, evidence, classes[0], category, probability, weights, heatmap, complete),
+            classes[1] if contrast else None,
+        )
+
+
+def _middle(image: Image.Image) -> Image.Image:
+    """The photo, without the far ends of a very long one: the crop lies in the middle, and resizing all could fill memory."""
+    short, long = min(image.size), max(image.size)
+    if long <= LONGEST * short:
+        return image
+    cut = (long - LONGEST * short) // 2
+    left, top = (cut, 0) if image.width == long else (0, cut)
+    return image.crop((left, top, image.width - left, image.height - top))
+
+
+def _find_method(key: str) -> Method:
+    if key not in METHODS:
+        raise ValueError(f"There is no method {key!r}: choose one of {', '.join(METHODS)}.")
+    return METHODS[key]
+
+
+def _settings(steps: int, path: str, weighting: str, samples: int | None, seed: int) -> Settings:
+    if weighting not in WEIGHTINGS:
+        raise ValueError(f"The weighting must be one of {', '.join(WEIGHTINGS)}, not {weighting!r}.")
+    count = DEFAULT_SAMPLES if samples is None else samples
+    if not 1 <= count <= MAX_SAMPLES:
+        raise ValueError(f"The number of samples must lie between 1 and {MAX_SAMPLES}, not {count}.")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"The seed must lie between 0 and {2**32 - 1}, not {seed}.")
+    return Settings(integration_path(path, steps), weighting, count, seed)
+
+
+def _gradient_key(row: Method, settings: Settings, class_index: int) -> tuple[int, ...]:
+    return (class_index, settings.samples, settings.seed) if "noise" in row.needs else (class_index,)
+
+
+def _draw(row: Method, evidence: list[Evidence], classes: tuple[int, ...]) -> tuple[Tensor | None, Tensor]:
+    """Weights (C,), (C, h, w) or None, and the raw map (h, w), of one class or of the first rather than the second."""
+    activations = evidence[0].forward.activations
+    if "gradients" in row.needs and any(e.gradients is None for e in evidence):
+        return None, torch.zeros_like(activations[0])  # stopped before the gradients were known
+    weighed = [row.weigh(e, c) for e, c in zip(evidence, classes, strict=True)]
+    if weighed[0].ndim == 2:
+        return None, weighed[0].relu()
+    weights = weighed[0] if len(weighed) == 1 else weighed[0] - weighed[1]
+    shaped = weights[:, None, None] if weights.ndim == 1 else weights
+    raw = (shaped * activations).sum(0)
+    return weights, raw if len(weighed) > 1 else raw.relu()
+
+
+def _note(
+    row: Method,
+    evidence: Evidence,
+    class_index: int,
+    category: str,
+    probability: float,
+    weights: Tensor | None,
+    heatmap: Tensor,
+    complete: bool,
+) -> str:
+    """What a reader of the map must know: why it is blank, that it was stopped, or that the class is improbable."""
+    sentences = []
+    if not complete:
+        sentences.append("Stopped before all passes were done.")
+    if not heatmap.any():
+        sentences.append(_blank_reason(row, evidence, class_index, weights))
+    if probability < DOUBTFUL_PROBABILITY:
+        sentences.append(
+            f"The network gives {category} only {100 * probability:.2g} %: do not take the map for evidence."
+        )
+    return " ".join(sentences)
+
+
+def _blank_reason(row: Method, evidence: Evidence, class_index: int, weights: Tensor | None) -> str:
+    flat = float(flat_channels(evidence.forward.activations).float().mean())
+    score = float(evidence.forward.logits[class_index])
+    if flat == 1:
+        reason = "every channel of the layer is constant on this photo"
+    elif evidence.gradients is not None and not evidence.gradients.any():
+        reason = f"all gradients of the class score ({score:.3g}) are zero"
+    elif "ablation" in row.needs and score == 0:
+        reason = "the class score is 0, so no relative drop can be taken"
+    elif weights is not None and not weights.any():
+        reason = "all weights are zero"
+    elif weights is not None and bool((weights <= 0).all()):
+        reason = "no channel has a positive weight for this class"
+    else:
+        reason = "the weighted sum of the channels is nowhere positive, or the same everywhere"
+    return f"The map is blank: {reason} ({100 * flat:.0f} % of the channels are constant)."

@@ -1,0 +1,178 @@
+"""The only loop over perturbed forward passes, and the store of every class score it has seen.
+
+A probe says how the input row of a channel is made: the photo times the channel's mask times a multiplier, perhaps with
+noise added (SS-CAM), or the plain photo with the channel silenced in the network (Ablation-CAM). Scores are kept per
+(probe, channel), so a pair that has been run is not run again, for any class, method or number of steps.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from .backend import Pace, timed_logits
+from .capture import ForwardPass, ablated_logits
+from .masks import flat_channels, make_masks
+
+STORE_BYTES = 256 * 2**20
+FEWEST_CLASSES = 16  # a store narrower than this forgets what the present request does not need instead
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One kind of perturbed pass; `noise` is (seed, sample number) of the noise field added to the masked photo."""
+
+    multiplier: float = 1.0
+    noise: tuple[int, int] | None = None
+    silence: bool = False
+
+
+class ScoreTable:
+    """Logits of every class for every evaluated (probe, channel), bounded by `limit` bytes.
+
+    While all classes fit they are all kept. When they do not (ResNet-50 with 50 steps would be 410 MB), the classes that
+    the photo itself scores highest are kept beside the wanted ones; log-sum-exp over all classes is always kept, so that
+    the probabilities of the kept classes stay exact.
+    """
+
+    def __init__(self, photo_logits: Tensor, channels: int, limit: int = STORE_BYTES) -> None:
+        self._ranking = photo_logits.argsort(descending=True)  # (K,)
+        self._channels = channels
+        self._limit = limit
+        self._classes = torch.arange(len(photo_logits), device=photo_logits.device)  # the kept columns
+        self._blocks: dict[Probe, Tensor] = {}  # (C, kept classes + 1), the last column being log-sum-exp
+        self._evaluated: dict[Probe, Tensor] = {}  # bool (C,)
+        self.passes = 0
+
+    @property
+    def bytes_used(self) -> int:
+        return sum(block.nbytes for block in self._blocks.values())
+
+    def reserve(self, probes: Sequence[Probe], wanted: Sequence[int]) -> None:
+        """Make room for probes and for the wanted classes, keeping what is known where the bound allows it."""
+        if not bool(torch.isin(torch.tensor(wanted, device=self._classes.device), self._classes).all()):
+            self._forget(keep=())
+            self._keep_classes(wanted, len(self._classes))
+        while True:
+            blocks = len(self._blocks.keys() | set(probes))
+            width = self._limit // (4 * self._channels * blocks) - 1
+            if width >= min(len(self._classes), FEWEST_CLASSES) or self._blocks.keys() <= set(probes):
+                break
+            self._forget(keep=probes)
+        if width < len(self._classes):
+            self._keep_classes(wanted, width)
+        for probe in probes:
+            if probe not in self._blocks:
+                shape = (self._channels, len(self._classes) + 1)
+                self._blocks[probe] = torch.zeros(shape, device=self._classes.device)
+                self._evaluated[probe] = torch.zeros(self._channels, dtype=torch.bool, device=self._classes.device)
+
+    def missing(self, probes: Sequence[Probe]) -> Tensor:
+        """Which pairs have not been run: bool (n, C)."""
+        return ~torch.stack([self._evaluated[probe] for probe in probes])
+
+    def put(self, probes: Sequence[Probe], channels: Tensor, logits: Tensor) -> None:
+        """Keep logits (B, K) of rows (probes[i], channels[i])."""
+        values = torch.cat([logits[:, self._classes], logits.logsumexp(1, keepdim=True)], dim=1)
+        for row, probe in enumerate(probes):
+            self._blocks[probe][channels[row]] = values[row]
+            self._evaluated[probe][channels[row]] = True
+        self.passes += len(probes)
+
+    def read(self, probes: Sequence[Probe], class_index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (n, C) and probabilities (n, C) of one class, and for which channels (C,) all n are known."""
+        column = int((self._classes == class_index).nonzero())
+        logits = torch.stack([self._blocks[probe][:, column] for probe in probes])
+        totals = torch.stack([self._blocks[probe][:, -1] for probe in probes])
+        return logits, (logits - totals).exp(), ~self.missing(probes).any(0)
+
+    def _forget(self, keep: Sequence[Probe]) -> None:
+        for probe in self._blocks.keys() - set(keep):
+            del self._blocks[probe], self._evaluated[probe]
+
+    def _keep_classes(self, wanted: Sequence[int], width: int) -> None:
+        ranked = [index for index in self._ranking.tolist() if index not in wanted]
+        kept = sorted([*wanted, *ranked[: max(0, width - len(wanted))]])
+        positions = {index: position for position, index in enumerate(self._classes.tolist())}
+        columns = [positions[index] for index in kept if index in positions]
+        self._blocks = {probe: block[:, [*columns, -1]] for probe, block in self._blocks.items()}
+        self._classes = torch.tensor(kept, device=self._classes.device)
+
+
+def noise_field(seed: int, sample: int, image: Tensor) -> Tensor:
+    """Standard normal noise of the image's shape (1, 3, H, W), the same for the same seed and sample number.
+
+    One field serves all channels: their noise then differs only by its strength, which keeps the comparison between
+    channels free of noise of its own and the result independent of the channels' order.
+    """
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + sample)
+    return torch.randn(image.shape, generator=generator).to(image.device)
+
+
+def masked_rows(
+    forward: ForwardPass, probes: Sequence[Probe], channels: Tensor, fields: dict[tuple[int, int], Tensor]
+) -> Tensor:
+    """Input rows (B, 3, H, W): the image under the mask of channels[i], made as probes[i] says.
+
+    SS-CAM's noise (arXiv 2006.14255, the authors' code) has the standard deviation (2 / (max - min))^2 of the masked image.
+    """
+    image = forward.image
+    distinct, inverse = torch.unique_consecutive(channels, return_inverse=True)
+    masks = make_masks(forward.activations[distinct], (image.shape[2], image.shape[3]))  # (u, H, W)
+    masked = image * masks[inverse, None]  # (B, 3, H, W)
+    multipliers = torch.tensor([probe.multiplier for probe in probes], device=image.device)
+    rows = masked * multipliers[:, None, None, None]
+    for row, probe in enumerate(probes):
+        if probe.noise is not None:
+            low, high = masked[row].aminmax()
+            if high > low:  # a photo of one value has no scale to set the noise by
+                rows[row] += (2 / (high - low)) ** 2 * fields[probe.noise][0]
+    return rows
+
+
+def score(
+    network: nn.Module,
+    layer: str,
+    forward: ForwardPass,
+    table: ScoreTable,
+    probes: Sequence[Probe],
+    wanted: Sequence[int],
+    stop: threading.Event | None,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[int, bool]:
+    """Run every (probe, channel) the table does not know yet, the strongest channels first.
+
+    Returns the rows run, and whether nothing is left to run.
+
+    `progress(done, total)` is called after every batch. A set `stop` is answered before the next batch, which takes
+    about `backend.BATCH_SECONDS`; what has been run stays in the table. Flat channels have no mask and are not run.
+    """
+    table.reserve(probes, wanted)
+    todo = table.missing(probes)  # (n, C)
+    if not probes[0].silence:
+        todo &= ~flat_channels(forward.activations)
+    order = forward.activations.abs().sum((1, 2)).argsort(descending=True)
+    pairs = todo.T[order].nonzero()  # (rows, 2): place in the order, probe number
+    fields = {probe.noise: noise_field(*probe.noise, forward.image) for probe in probes if probe.noise is not None}
+    pace = Pace(forward.image.device)
+    done = 0
+    while done < len(pairs) and not (stop is not None and stop.is_set()):
+        batch = pairs[done : done + pace.rows]
+        channels = order[batch[:, 0]]
+        chosen = [probes[i] for i in batch[:, 1].tolist()]
+        if chosen[0].silence:
+            run = partial(ablated_logits, network, layer, channels=channels)
+            logits, seconds = timed_logits(run, forward.image.expand(len(chosen), -1, -1, -1))
+        else:
+            logits, seconds = timed_logits(network, masked_rows(forward, chosen, channels, fields))
+        table.put(chosen, channels, logits)
+        pace.learn(len(chosen), seconds)
+        done += len(chosen)
+        if progress is not None:
+            progress(done, len(pairs))
+    return done, done == len(pairs)

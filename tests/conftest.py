@@ -1,0 +1,64 @@
+"""What all tests share: the folder of real photos and weights, seeds, and tiny networks as loaded models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from iscam.images import Geometry
+from iscam.models import LoadedModel, ModelSpec
+from iscam.weights import MEAN, STD, describe, make_transforms
+from tests import tiny_models
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("ISCAM_SHARED", ROOT.parent / "shared")).resolve()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not (SHARED / "data").is_dir():
+        for item in items:
+            if "shared" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=f"the test data are not at {SHARED} (ISCAM_SHARED names them)"))
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder with real photos and weights; tests that use it are marked `shared`."""
+    return SHARED
+
+
+@pytest.fixture
+def torch_home(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Real SqueezeNet weights in torch.hub's cache; tests that use it are marked `shared`."""
+    home = SHARED / "data" / "torch_home"
+    monkeypatch.setenv("TORCH_HOME", str(home))
+    return home
+
+
+def loaded(network: nn.Module, layer: str, classes: int, side: int) -> LoadedModel:
+    """A network of the tests as a loaded model with one layer."""
+    spec = ModelSpec("tiny", "Tiny", layer, {layer: (0, 0)}, None)
+    geometry = Geometry(side, side)
+    categories = tuple(f"class {i}" for i in range(classes))
+    return describe(network, spec, categories, geometry, make_transforms(geometry, MEAN, STD), None)
+
+
+@pytest.fixture
+def tiny() -> Iterator[Callable[..., LoadedModel]]:
+    """`tiny("TinyPooled", flat=2)`: a tiny network as a loaded model."""
+
+    def make(name: str, **options: int) -> LoadedModel:
+        network = tiny_models.build(name, **options)
+        return loaded(network, network.layer, network.classes, network.input_size)
+
+    yield make

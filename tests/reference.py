@@ -1,0 +1,228 @@
+"""Slow twins: every formula once more, one channel and one step at a time, in float64, sharing no code with `iscam`.
+
+`network` is a float64 copy in eval mode, `layer` the dotted name of a module in it, `x` the normalised input
+(1, 3, H, W) in float64, `c` a class index. A method gives (weights, raw): weights (C,), (C, h, w) or None, and raw
+(h, w) with its ReLU applied. `noise` is (n, 3, H, W), standard normal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+Pair = tuple[Tensor, Tensor]
+
+
+def run(network: nn.Module, layer: str, x: Tensor, replace: Callable[[Tensor], Tensor] | None = None) -> Pair:
+    """The layer's own output, as it was before anything behind it ran, and the logits (K,)."""
+    seen: list[Tensor] = []
+
+    def hook(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor | None:
+        seen.append(output.detach().clone())
+        return None if replace is None else replace(output)
+
+    handle = network.get_submodule(layer).register_forward_hook(hook)
+    try:
+        logits = network(x)[0]
+        return seen[0], logits
+    finally:
+        handle.remove()
+
+
+def spatial(output: Tensor) -> Tensor:
+    """(1, C, h, w), or tokens (1, 1 + h * h, C), -> (C, h, w); the class token has no place and is dropped."""
+    if output.ndim == 4:
+        return output[0]
+    side = math.isqrt(output.shape[1] - 1)
+    return torch.stack([output[0, 1:, k].reshape(side, side) for k in range(output.shape[2])])
+
+
+def activations(network: nn.Module, layer: str, x: Tensor) -> Pair:
+    """A (C, h, w) and the logits (K,)."""
+    with torch.no_grad():
+        output, logits = run(network, layer, x)
+    return spatial(output), logits
+
+
+def gradients(network: nn.Module, layer: str, x: Tensor, c: int) -> Tensor:
+    """dS_c / dA (C, h, w): the network's second half, fed with a copy of a leaf that in-place code may overwrite."""
+    with torch.no_grad():
+        leaf, _ = run(network, layer, x)
+    leaf.requires_grad_()
+    _, logits = run(network, layer, x, replace=lambda _: leaf.clone())
+    return spatial(torch.autograd.grad(logits[c], leaf)[0])
+
+
+def score(network: nn.Module, x: Tensor, c: int, weighting: str) -> float:
+    with torch.no_grad():
+        logits = network(x)[0]
+    return logits[c].item() if weighting == "logit" else 1 / (logits - logits[c]).exp().sum().item()
+
+
+def resampling(old: int, new: int) -> Tensor:
+    """(new, old): row p mixes the two old pixels around the centre of new pixel p, the edges repeated."""
+    matrix = torch.zeros(new, old, dtype=torch.float64)
+    for p in range(new):
+        place = max((p + 0.5) * old / new - 0.5, 0.0)
+        left = int(place)
+        matrix[p, left] += 1 - (place - left)
+        matrix[p, min(left + 1, old - 1)] += place - left
+    return matrix
+
+
+def upsample(a: Tensor, size: tuple[int, int]) -> Tensor:
+    """U: bilinear, align_corners=False, (h, w) -> (H, W)."""
+    return resampling(a.shape[0], size[0]) @ a @ resampling(a.shape[1], size[1]).T
+
+
+def mask(a: Tensor, size: tuple[int, int]) -> Tensor | None:
+    """H_k = s(U(A_k)), None if the channel is flat."""
+    if a.max() == a.min():
+        return None
+    u = upsample(a, size)
+    return (u - u.min()) / (u.max() - u.min())
+
+
+def heatmap(raw: Tensor, size: tuple[int, int]) -> Tensor:
+    """E = s(U(ReLU(L))), 0 where that map is constant."""
+    e = mask(raw.clamp(min=0), size)
+    return torch.zeros(size, dtype=torch.float64) if e is None else e
+
+
+def weighted_sum(weights: Tensor, a: Tensor) -> Tensor:
+    """sum_k alpha_k o A_k (h, w), for weights (C,) or (C, h, w)."""
+    return torch.stack([weights[k] * a[k] for k in range(len(a))]).sum(dim=0)
+
+
+def relu_sum(weights: Tensor, a: Tensor) -> Pair:
+    return weights, weighted_sum(weights, a).clamp(min=0)
+
+
+def contrast(a: Tensor, target: Tensor, against: Tensor) -> Tensor:
+    """The signed raw map (h, w) of two classes' weights, no ReLU."""
+    return weighted_sum(target, a) - weighted_sum(against, a)
+
+
+def signed_heatmap(raw: Tensor, size: tuple[int, int]) -> Tensor:
+    """A contrast upsampled, then divided by its largest absolute value: [-1, 1]; an empty one stays 0."""
+    u = upsample(raw, size)
+    return u / u.abs().max() if u.any() else u
+
+
+def path_inputs(product: Tensor, steps: int, path: str) -> list[Tensor]:
+    """M_1 .. M_N for the masked image `product` = X o H_k."""
+    inputs, m = [], torch.zeros_like(product)
+    for i in range(1, steps + 1):
+        m = m + (i / steps) * product if path == "cumulative" else (i / steps) * product
+        inputs.append(m)
+    return inputs
+
+
+def multipliers(steps: int, path: str) -> list[float]:
+    return [m.item() for m in path_inputs(torch.tensor(1.0, dtype=torch.float64), steps, path)]
+
+
+def masked_scores(a: Tensor, x: Tensor, weighting: str, rate: Callable[[Tensor], float]) -> Tensor:
+    """alpha (C,) from one rating per masked image X o H_k. A flat channel has weight 0 and no part in the softmax."""
+    masks = {k: mask(a[k], (x.shape[2], x.shape[3])) for k in range(len(a))}
+    rated = {k: rate(x * h) for k, h in masks.items() if h is not None}
+    if weighting == "logit":
+        highest = max(rated.values(), default=0.0)
+        total = sum(math.exp(s - highest) for s in rated.values())
+        rated = {k: math.exp(s - highest) / total for k, s in rated.items()}
+    return torch.tensor([rated.get(k, 0.0) for k in range(len(a))], dtype=torch.float64)
+
+
+def is_cam(network: nn.Module, layer: str, x: Tensor, c: int, steps: int, path: str, weighting: str) -> Pair:
+    def rate(product: Tensor) -> float:
+        return sum(score(network, m, c, weighting) for m in path_inputs(product, steps, path)) / steps
+
+    a, _ = activations(network, layer, x)
+    return relu_sum(masked_scores(a, x, weighting, rate), a)
+
+
+def score_cam(network: nn.Module, layer: str, x: Tensor, c: int, weighting: str) -> Pair:
+    a, _ = activations(network, layer, x)
+    return relu_sum(masked_scores(a, x, weighting, lambda product: score(network, product, c, weighting)), a)
+
+
+def ss_cam(network: nn.Module, layer: str, x: Tensor, c: int, noise: Tensor) -> Pair:
+    """The same noise fields for every channel, each channel with its own standard deviation."""
+
+    def rate(product: Tensor) -> float:
+        sigma = (2 / (product.max() - product.min())) ** 2
+        return sum(score(network, product + sigma * z, c, "probability") for z in noise) / len(noise)
+
+    a, _ = activations(network, layer, x)
+    return relu_sum(masked_scores(a, x, "probability", rate), a)
+
+
+def ablation_cam(network: nn.Module, layer: str, x: Tensor, c: int) -> Pair:
+    """alpha_k = (S_c - S_c with A_k = 0) / |S_c|, 0 where S_c = 0. Among tokens only the patches are ablated."""
+    a, logits = activations(network, layer, x)
+    weights = torch.zeros(len(a), dtype=torch.float64)
+    for k in range(len(a) if logits[c] != 0 else 0):
+
+        def ablate(output: Tensor, k: int = k) -> Tensor:
+            output = output.clone()
+            (output[:, k] if output.ndim == 4 else output[:, 1:, k]).zero_()
+            return output
+
+        with torch.no_grad():
+            weights[k] = (logits[c] - run(network, layer, x, ablate)[1][c]) / logits[c].abs()
+    return relu_sum(weights, a)
+
+
+def cam(network: nn.Module, layer: str, x: Tensor, c: int, head: Tensor) -> Pair:
+    """`head` (K, C): the weight of the one linear layer behind the pooling."""
+    return relu_sum(head[c].detach(), activations(network, layer, x)[0])
+
+
+def grad_cam(network: nn.Module, layer: str, x: Tensor, c: int) -> Pair:
+    g = gradients(network, layer, x, c)
+    return relu_sum(torch.stack([g_k.mean() for g_k in g]), activations(network, layer, x)[0])
+
+
+def eq_19(g: Tensor, a: Tensor) -> Pair:
+    """alpha_k = sum of g^2 / (2 g^2 + g^3 sum A_k) ReLU(g), term by term; where g <= 0 the term is 0 by its ReLU."""
+    terms = [[d**2 / (2 * d**2 + d**3 * a_k.sum()) * d for d in g_k[g_k > 0]] for g_k, a_k in zip(g, a, strict=True)]
+    return relu_sum(torch.tensor([sum(of_k) for of_k in terms], dtype=torch.float64), a)
+
+
+def grad_cam_pp(network: nn.Module, layer: str, x: Tensor, c: int) -> Pair:
+    return eq_19(gradients(network, layer, x, c), activations(network, layer, x)[0])
+
+
+def smooth_grad_cam_pp(network: nn.Module, layer: str, x: Tensor, c: int, noise: Tensor) -> Pair:
+    """The gradients are averaged over noisy inputs; the activations are those of the clean one."""
+    sigma = 0.15 * (x.max() - x.min())
+    g = torch.stack([gradients(network, layer, x + sigma * z, c) for z in noise]).mean(dim=0)
+    return eq_19(g, activations(network, layer, x)[0])
+
+
+def xgrad_cam(network: nn.Module, layer: str, x: Tensor, c: int, eps: float = 1e-7) -> Pair:
+    g, a = gradients(network, layer, x, c), activations(network, layer, x)[0]
+    weights = torch.zeros(len(a), dtype=torch.float64)
+    for k in range(len(a)):
+        if a[k].sum().abs() > eps:
+            weights[k] = (g[k] * a[k]).sum() / (a[k].sum() + eps)
+    return relu_sum(weights, a)
+
+
+def hires_cam(network: nn.Module, layer: str, x: Tensor, c: int) -> Pair:
+    return relu_sum(gradients(network, layer, x, c), activations(network, layer, x)[0])
+
+
+def layer_cam(network: nn.Module, layer: str, x: Tensor, c: int) -> Pair:
+    return relu_sum(gradients(network, layer, x, c).clamp(min=0), activations(network, layer, x)[0])
+
+
+def eigen_cam(network: nn.Module, layer: str, x: Tensor) -> tuple[None, Tensor]:
+    """The first principal component, by the eigenvectors of the channels' scatter matrix; class-agnostic."""
+    a, _ = activations(network, layer, x)
+    centred = torch.stack([(a_k - a_k.mean()).flatten() for a_k in a], dim=1)  # (hw, C)
+    raw = (centred @ torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -1]).reshape(a.shape[1:])
+    return None, (-raw if (raw * a.sum(dim=0)).sum() < 0 else raw).clamp(min=0)
