@@ -1,0 +1,278 @@
+"""The command line: `python -m iscam explain PHOTO...` and `python -m iscam models`.
+
+Arguments are checked before torch is loaded, so that a wrong one is answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .methods import DEFAULT_ENGINE, DEFAULT_METHODS, DEFAULT_SAMPLES, ENGINES, MAX_SAMPLES, METHODS, refusal
+from .models import DEFAULT_MODEL, MODELS, load_model
+from .path import DEFAULT_STEPS, MAX_STEPS, PATHS, WEIGHTINGS
+
+if TYPE_CHECKING:
+    from .explain import Analysis, Explainer, Explanation, Progress
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return 0 only if all of it was done, 130 if it was interrupted, else 2."""
+    parser = argparse.ArgumentParser(prog="python -m iscam", description="What did this image classifier look at?")
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_explain(commands.add_parser("explain", help="explain photos: a figure, the maps and a record for each"))
+    listing = commands.add_parser("models", help="list the models with their layers")
+    listing.add_argument("--json", action="store_true", help="for programs")
+    options = parser.parse_args(arguments)
+    try:
+        return _models(options.json) if options.command == "models" else _explain(options)
+    except (ValueError, OSError) as error:
+        _complain(f"python -m iscam {options.command}: {error}")
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+
+
+def _add_explain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    parser.add_argument("--model", choices=tuple(MODELS), metavar="KEY", help=f"default {DEFAULT_MODEL}; see `models`")
+    parser.add_argument("--layer", help="a layer's name; see `models` for sensible ones")
+    parser.add_argument("--target", help="class index or category; default: the most probable class of each photo")
+    parser.add_argument("--against", help="a second class: show what speaks for the target rather than for this one")
+    parser.add_argument("--methods", type=_methods, default=DEFAULT_METHODS, metavar="KEY,KEY", help=", ".join(METHODS))
+    parser.add_argument(
+        "--steps", type=_whole(1, MAX_STEPS), default=DEFAULT_STEPS, help=f"of IS-CAM, 1 to {MAX_STEPS}"
+    )
+    parser.add_argument("--path", choices=PATHS, default=PATHS[0])
+    parser.add_argument("--weighting", choices=WEIGHTINGS, default=WEIGHTINGS[0])
+    parser.add_argument("--engine", choices=ENGINES, default=DEFAULT_ENGINE)
+    parser.add_argument(
+        "--samples",
+        type=_whole(1, MAX_SAMPLES),
+        default=DEFAULT_SAMPLES,
+        help=f"noise samples of SS-CAM and Smooth Grad-CAM++, default {DEFAULT_SAMPLES}",
+    )
+    parser.add_argument("--seed", type=_whole(0, 2**32 - 1), default=0)
+    parser.add_argument("--tolerance", type=_fraction, default=0.01, help="how far a map may be from the exact one")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--arch", help="the torchvision architecture of --checkpoint, or photo11")
+    parser.add_argument("--checkpoint", type=Path, help="your own weights (.safetensors, or a torch state dict)")
+    parser.add_argument("--labels", type=Path, help="categories of --checkpoint, one per line")
+    parser.add_argument("--input-size", type=_whole(16, 1024), help="side of the network's input in pixels")
+    parser.add_argument("--mean", type=_three, metavar="R,G,B")
+    parser.add_argument("--std", type=_three_positive, metavar="R,G,B")
+    parser.add_argument("--out", type=Path, default=Path("iscam-out"), metavar="DIR", help="default iscam-out")
+
+
+def _methods(text: str) -> tuple[str, ...]:
+    keys = tuple(dict.fromkeys(key.strip() for key in text.split(",") if key.strip()))
+    if unknown := [key for key in keys if key not in METHODS]:
+        raise argparse.ArgumentTypeError(f"there is no method {unknown[0]!r} (choose from {', '.join(METHODS)})")
+    if not keys:
+        raise argparse.ArgumentTypeError("name at least one method")
+    return keys
+
+
+class _whole:
+    """A whole number within bounds, both included."""
+
+    def __init__(self, low: int, high: int) -> None:
+        self._low, self._high = low, high
+
+    def __call__(self, text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = self._low - 1
+        if not self._low <= value <= self._high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {self._low} to {self._high}")
+        return value
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
+    return value
+
+
+def _three(text: str) -> tuple[float, float, float]:
+    try:
+        red, green, blue = (float(part) for part in text.split(","))
+    except ValueError:
+        red = green = blue = math.nan
+    if not all(math.isfinite(value) for value in (red, green, blue)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not three numbers with commas between")
+    return red, green, blue
+
+
+def _three_positive(text: str) -> tuple[float, float, float]:
+    values = _three(text)
+    if min(values) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: photos are divided by these numbers, so each must be above 0")
+    return values
+
+
+def _models(as_json: bool) -> int:
+    rows = [
+        {
+            "key": spec.key,
+            "label": spec.label,
+            "layer": spec.layer,
+            "layers": {name: list(size) for name, size in spec.layers.items()},
+            "methods": [key for key in METHODS if refusal(key, spec.label, spec.head_layer, spec.layer) is None],
+        }
+        for spec in MODELS.values()
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    for spec in MODELS.values():
+        layers = ", ".join(f"{name} ({height}x{width})" for name, (height, width) in spec.layers.items())
+        print(f"{spec.key:20} {spec.label:20} {layers}")
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    _check_own(options)
+    if options.against is not None and (general := [k for k in options.methods if not METHODS[k].class_specific]):
+        raise ValueError(
+            f"{METHODS[general[0]].label} gives the same map for every class: leave it out with --against."
+        )
+    if options.arch is None:
+        spec = MODELS[options.model or DEFAULT_MODEL]
+        _refuse(options.methods, spec.label, spec.head_layer, options.layer or spec.layer)
+    photos = []
+    for photo in options.photos:
+        if os.path.isfile(photo):  # Path.is_file raises on an overlong name
+            photos.append(photo)
+        else:
+            problem = "this is a folder: name the photos in it" if os.path.isdir(photo) else "there is no such file"
+            _complain(f"{photo}: {problem}.")
+    if not photos:
+        return 2
+    _make_folder(options.out)
+
+    from .backend import set_threads
+    from .explain import Explainer
+    from .export import free_stem, real_path, write_results
+
+    set_threads()
+    model = load_model(
+        options.model or DEFAULT_MODEL,
+        arch=options.arch,
+        checkpoint=options.checkpoint,
+        labels=options.labels,
+        input_size=options.input_size,
+        mean=options.mean,
+        std=options.std,
+        device=options.device,
+    )
+    _refuse(options.methods, model.label, model.head_layer, options.layer or model.layer)
+    explainer = Explainer(model, options.engine, options.tolerance)
+    named = [explainer.find_class(name) for name in (options.target, options.against) if name is not None]
+    if len(named) > len(set(named)):
+        raise ValueError("--target and --against name the same class: a contrast needs two.")
+    taken = {real_path(file) for file in (*photos, options.checkpoint, options.labels) if file is not None}
+    settings = {key: getattr(options, key) for key in ("steps", "path", "weighting", "seed", "samples")}
+    failed = len(photos) < len(options.photos)
+    for photo in photos:
+        try:
+            analysis = explainer.analyse(photo, options.layer)
+            explanations = [_run(explainer, analysis, method, options) for method in options.methods]
+            stem = free_stem(options.out, photo.stem, taken)
+            figure = write_results(options.out, stem, explainer, analysis, explanations, settings)
+        except ValueError as error:
+            _complain(f"{photo}: {error}")
+            failed = True
+            continue
+        taken.add(real_path(figure))
+        first, seconds = explanations[0], sum(e.seconds for e in explanations)
+        line = f"{photo.name}: {first.category} {100 * first.probability:.1f} %, {seconds:.1f} s, {figure}"
+        print(_one_line(line), flush=True)
+    return 2 if failed else 0
+
+
+def _check_own(options: argparse.Namespace) -> None:
+    """Refuse options of an own checkpoint that do not belong together, or that name files which are not there."""
+    if options.arch is None and options.checkpoint is None:
+        if any(option is not None for option in (options.labels, options.input_size, options.mean, options.std)):
+            raise ValueError("--labels, --input-size, --mean and --std belong to --arch and --checkpoint: name both.")
+        return
+    if options.model is not None:
+        raise ValueError("--model is for the models listed by `models`; with --arch and --checkpoint leave it out.")
+    if options.arch is None or options.checkpoint is None:
+        raise ValueError("Your own weights need both --arch and --checkpoint.")
+    for file in (options.checkpoint, options.labels):
+        if file is not None and not os.path.isfile(file):
+            raise ValueError(f"There is no file {file}.")
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder of the results and see that files can be made in it, before hours are spent on maps."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except FileExistsError as error:
+        raise OSError(f"{folder} is a file: name a folder with --out.") from error
+    except OSError as error:
+        raise OSError(f"Nothing can be written into {folder} ({error.strerror}): name another --out.") from error
+
+
+def _one_line(text: str) -> str:
+    """Text fit for a terminal: names of files and classes may hold line breaks, control codes, or no Unicode at all."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _complain(text: str) -> None:
+    print(_one_line(text), file=sys.stderr)
+
+
+def _refuse(methods: Sequence[str], label: str, head_layer: str | None, layer: str) -> None:
+    for method in methods:
+        if reason := refusal(method, label, head_layer, layer):
+            raise ValueError(reason)
+
+
+def _run(explainer: Explainer, analysis: Analysis, method: str, options: argparse.Namespace) -> Explanation:
+    """One explanation, with a progress bar on a terminal."""
+    from tqdm import tqdm
+
+    label = _one_line(f"{analysis.photo.name} {METHODS[method].label}")
+    with tqdm(desc=label, unit="pass", leave=False, disable=not sys.stderr.isatty()) as bar:
+
+        def show(progress: Progress) -> None:
+            bar.total = progress.total
+            bar.update(progress.done - bar.n)
+
+        return explainer.explain(
+            analysis,
+            method,
+            options.target,
+            options.against,
+            options.steps,
+            options.path,
+            options.weighting,
+            options.samples,
+            options.seed,
+            progress=show,
+        )
+
+
+if __name__ == "__main__":
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a name that it cannot encode ends no run
+    sys.exit(main())
