@@ -23,9 +23,11 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def set_threads() -> None:
-    """Use as many threads as `ISCAM_THREADS` says, if it is set."""
+    """Use as many threads as `ISCAM_THREADS` says, if it is set. Raises ValueError if it is no number."""
     if threads := os.environ.get("ISCAM_THREADS"):
-        torch.set_num_threads(max(1, int(threads)))
+        if not threads.isdecimal() or int(threads) < 1:
+            raise ValueError(f"ISCAM_THREADS must be a whole number of threads, not {threads!r}.")
+        torch.set_num_threads(int(threads))
 
 
 class Pace:

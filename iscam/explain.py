@@ -125,12 +125,12 @@ class Explainer:
             ValueError: a photo that cannot be read, or a layer that has no maps; one sentence.
         """
         model = self.model
-        layer = model.layer if layer is None else layer
-        if layer not in dict(model.network.named_modules()):
-            raise ValueError(f"{model.label} has no layer {layer!r}: choose one of {', '.join(model.layers)}.")
+        layer = self.find_layer(layer)
         upright = read_photo(photo)
         device = next(model.network.parameters()).device
         forward = capture.forward_pass(model.network, layer, model.transforms(_middle(upright.image))[None].to(device))
+        if not forward.logits.isfinite().all():
+            raise ValueError(f"{model.label} gives no finite scores for this photo: check its weights, mean and std.")
         probabilities = forward.logits.softmax(0).cpu().numpy()
         top = probabilities.argsort()[::-1][:5]
         predictions = tuple(Prediction(int(i), model.categories[i], float(probabilities[i])) for i in top)
@@ -211,6 +211,15 @@ class Explainer:
             elif "gradients" in row.needs:
                 rows, complete = self._differentiate(analysis, row, settings, classes, stop)
             return build(rows, complete)
+
+    def find_layer(self, name: str | None) -> str:
+        """The layer's name (None: the model's default). Raises ValueError, with the sensible ones, if there is none."""
+        if name is None:
+            return self.model.layer
+        if name not in dict(self.model.network.named_modules()):
+            sensible = ", ".join(self.model.layers)
+            raise ValueError(f"{self.model.label} has no layer {name!r}: choose one of {sensible}.")
+        return name
 
     def find_class(self, name: int | str) -> int:
         """The index of a class given by its index, its digits, or its category.

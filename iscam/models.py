@@ -71,7 +71,7 @@ def _row(key: str, label: str, layers: dict[str, int], cam: bool) -> ModelSpec:
 MODELS = {
     row.key: row
     for row in (
-        _row("photo11", "photo11 (bundled)", {"layer3": 8, "layer2": 16, "layer1": 32}, cam=True),
+        _row("photo11", "photo11", {"layer3": 8, "layer2": 16, "layer1": 32}, cam=True),
         _row("vgg16", "VGG-16", {"features.29": 14, "features.22": 28, "features.15": 56}, cam=False),
         _row("resnet18", "ResNet-18", {"layer4": 7, "layer3": 14, "layer2": 28, "layer1": 56}, cam=True),
         _row("resnet50", "ResNet-50", {"layer4": 7, "layer3": 14, "layer2": 28, "layer1": 56}, cam=True),

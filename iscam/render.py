@@ -6,6 +6,7 @@ crop outlined, the map inside it. The map is shown as it is, never squared, stre
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -143,7 +144,7 @@ def comparison_figure(
     """The photo with the network's crop, then every map with its method, class, probability, seconds and note."""
     from matplotlib.cm import ScalarMappable
 
-    signed = [bool(explanation.heatmap.min() < 0) for explanation in explanations]
+    signed = [explanation.against_index is not None for explanation in explanations]
     pictures = [("Photo", "what the network sees is framed", crop_on_photo(photo, crop))]
     for explanation, minus in zip(explanations, signed, strict=True):
         picture = draw_map(photo, crop, explanation.heatmap, "overlay", colours, opacity, minus)
@@ -212,5 +213,7 @@ def _canvas(size: tuple[int, int]) -> tuple[Figure, Axes]:
 
 def _picture(figure: Figure) -> Image.Image:
     canvas: Any = figure.canvas
-    canvas.draw()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # names may be of any script: what has no glyph is a box
+        canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())

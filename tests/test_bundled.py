@@ -68,7 +68,9 @@ def energy_in(box: tuple[int, int, int, int], crop: tuple[int, int, int, int], h
     side = heatmap.shape[0]
     scale = side / (crop[2] - crop[0])
     edges = np.arange(side)
-    across = np.clip(np.minimum(edges + 1, (right - crop[0]) * scale) - np.maximum(edges, (left - crop[0]) * scale), 0, 1)
+    across = np.clip(
+        np.minimum(edges + 1, (right - crop[0]) * scale) - np.maximum(edges, (left - crop[0]) * scale), 0, 1
+    )
     down = np.clip(np.minimum(edges + 1, (bottom - crop[1]) * scale) - np.maximum(edges, (top - crop[1]) * scale), 0, 1)
     return float((heatmap * np.outer(down, across)).sum() / heatmap.sum())
 
@@ -130,7 +132,7 @@ def two_classes(tmp_path: Path) -> Path:
 
 def test_training_learns_and_writes_a_file_that_loads(two_classes: Path, tmp_path: Path) -> None:
     out = tmp_path / "own.safetensors"
-    train.train(two_classes, out, epochs=10, batch_size=8, learning_rate=0.05, seed=0)
+    train.train(two_classes, out, epochs=10, focus_epochs=2, batch_size=8, learning_rate=0.05, seed=0)
     model = iscam.load_model(arch="photo11", checkpoint=out)
     photos, right = accuracy.measure(model, two_classes, "val")
     assert photos.total() == 16
@@ -158,3 +160,13 @@ def test_cutmix_mixes_targets_by_area() -> None:
     for row in range(4):
         shares = torch.tensor([(mixed[row, 0] == i).float().mean() for i in range(4)])
         torch.testing.assert_close(shares, mixed_targets[row])
+
+
+def test_spread_is_the_share_of_the_picture_that_is_active() -> None:
+    even, single, half = torch.ones(1, 2, 4, 4), torch.zeros(1, 2, 4, 4), torch.zeros(1, 1, 4, 4)
+    single[0, 1, 2, 3] = 5
+    half[..., :2] = 3
+    assert train.spread(even).item() == pytest.approx(1, abs=1e-5)
+    assert train.spread(single).item() == pytest.approx(1 / 16, abs=1e-5)
+    assert train.spread(half).item() == pytest.approx(1 / 2, abs=1e-5)
+    assert train.spread(torch.zeros(1, 2, 4, 4)).item() == 0

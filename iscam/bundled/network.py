@@ -77,7 +77,15 @@ class Photo11Net(nn.Module):
         self.layer1, self.layer2, self.layer3 = stages
         self.fc = nn.Linear(channels, classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        features = self.layer3(self.layer2(self.layer1(self.stem(x))))
+    def features(self, x: Tensor) -> Tensor:
+        """The last maps (B, 224, 8, 8), >= 0."""
+        maps: Tensor = self.layer3(self.layer2(self.layer1(self.stem(x))))
+        return maps
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits (B, K) of the last maps: their means, and one linear layer."""
         logits: Tensor = self.fc(features.mean((2, 3)))
         return logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classify(self.features(x))
