@@ -169,7 +169,7 @@ def linear_head(network: nn.Module, layer: str, image: Tensor) -> Tensor | None:
         return None
     with torch.no_grad():
         logits = linears[-1](forward.activations.mean((1, 2)))
-    if logits.shape != forward.logits.shape or logits.std() == 0:
+    if logits.shape != forward.logits.shape or not linears[-1].weight.any():
         return None  # an untrained head of zeros would agree with anything
     same = torch.allclose(logits, forward.logits, rtol=1e-3, atol=1e-4)
     return linears[-1].weight.detach() if same else None
@@ -251,7 +251,12 @@ def fetch(url: str, file: Path) -> None:
         verify_hash(part, file.name)
         os.replace(part, file)
     except (OSError, ValueError, HTTPException) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        reason = getattr(cause, "strerror", None) or cause  # words without an error number
+        if isinstance(error, HTTPException):
+            reason = "the server's answer is broken"  # it would be quoted in full
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is also the open answer
         raise OSError(
             f"The weights {file.name} could not be downloaded ({reason}): put the file into {file.parent} by hand, "
             f"or use the bundled model photo11."

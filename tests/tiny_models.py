@@ -112,7 +112,9 @@ class TinyTokens(nn.Module):
         self.class_token = nn.Parameter(torch.zeros(1, 1, 8))
         self.positions = nn.Parameter(torch.zeros(1, 17, 8))
         attention, mlp = nn.MultiheadAttention(8, 2, batch_first=True), nn.Sequential(nn.Linear(8, 8), nn.GELU())
-        self.block = nn.ModuleDict({"ln_1": nn.LayerNorm(8), "attention": attention, "ln_2": nn.LayerNorm(8), "mlp": mlp})
+        self.block = nn.ModuleDict(
+            {"ln_1": nn.LayerNorm(8), "attention": attention, "ln_2": nn.LayerNorm(8), "mlp": mlp}
+        )
         self.ln, self.head = nn.LayerNorm(8), nn.Linear(8, self.classes)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,14 @@
+"""The page: the only part of the program that imports gradio. Building it loads no weights and opens no connection."""
+
+from __future__ import annotations
+
+import os
+
+# Read by the libraries when they are imported: nothing is reported to anybody.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ.setdefault("NO_PROXY", "localhost,127.0.0.1")  # Gradio asks its own server whether it is there
+
+from .serve import build, serve
+
+__all__ = ["build", "serve"]

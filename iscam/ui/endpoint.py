@@ -1,0 +1,91 @@
+"""The one public endpoint: the same question as on the page, answered with JSON and a figure."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import gradio as gr
+from gradio import events
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
+
+from iscam import render
+from iscam.methods import DEFAULT_METHODS
+from iscam.models import DEFAULT_MODEL
+from iscam.path import DEFAULT_STEPS, PATHS, WEIGHTINGS
+
+from . import checks
+from .tasks import Analysed, Bench, Mapped, Refused
+from .worker import Failed, Worker
+
+
+def add(worker: Worker, bench: Bench) -> None:
+    """Add the endpoint `explain`; to be called inside `gr.Blocks`."""
+
+    def explain(
+        photo: dict[str, Any],
+        model: str = DEFAULT_MODEL,
+        layer: str | None = None,
+        target: str | None = None,
+        steps: int = DEFAULT_STEPS,
+        methods: list[str] = list(DEFAULT_METHODS),  # noqa: B006  (never written to; Gradio shows it as the default)
+        path: str = PATHS[0],
+        weighting: str = WEIGHTINGS[0],
+    ) -> dict[str, Any]:
+        """Explain a photo: predictions; per method probability, seconds, passes and note; and a figure (PNG).
+
+        The class is the most probable one unless `target` names a class or its index. Stop is not offered here.
+        """
+        try:
+            question = checks.question(photo, model, layer, target, None, steps, methods, path, weighting)
+            job = worker.submit(uuid.uuid4().hex, bench.explain(question))
+        except (ValueError, OSError) as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        return _answer([news for batch in job.follow() for news in batch], model)
+
+    events.api(explain, api_name="explain", concurrency_limit=2)
+
+
+def _answer(all_news: list[object], model: str) -> dict[str, Any]:
+    analysed = None
+    maps, refused = [], {}
+    for news in all_news:
+        match news:
+            case Failed(sentence):
+                raise gr.Error(sentence, print_exception=False)
+            case Analysed():
+                analysed = news
+            case Mapped(explanation):
+                maps.append(explanation)
+            case Refused(method, sentence):
+                refused[method] = sentence
+    assert analysed is not None  # else the job has failed
+    analysis = analysed.analysis
+    png = render.encoded(render.comparison_figure(analysis.photo, analysis.crop, maps))
+    file = save_bytes_to_cache(png, "explanation.png", get_upload_folder())
+    return {
+        "model": model,
+        "layer": analysed.layer,
+        "photo_size": list(analysis.photo.size),
+        "crop": list(analysis.crop),
+        "predictions": [
+            {"index": row.index, "category": row.category, "probability": row.probability}
+            for row in analysis.predictions
+        ],
+        "methods": {
+            explanation.method: {
+                "index": explanation.class_index,
+                "category": explanation.category,
+                "probability": explanation.probability,
+                "seconds": explanation.seconds,
+                "forward_passes": explanation.forward_passes,
+                "estimated_error": explanation.estimated_error,
+                "complete": explanation.complete,
+                "note": explanation.note,
+            }
+            for explanation in maps
+        },
+        "refused": refused,
+        "figure": gr.FileData(path=file, orig_name="explanation.png", mime_type="image/png").model_dump(),
+    }

@@ -1,0 +1,146 @@
+"""Words and small pieces of HTML for the page. Whatever a visitor or a file can influence is escaped here."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from iscam.methods import METHODS
+from iscam.models import MODELS
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from iscam.explain import Explanation, Prediction
+
+NOBODY = -1  # the value of "Against" when there is no second class
+
+
+def about() -> str:
+    """The tab About, with the papers of the METHODS table."""
+    papers = " · ".join(f"[{row.label}]({row.paper})" for row in METHODS.values())
+    return Path(__file__).with_name("about.md").read_text(encoding="utf-8").replace("{papers}", papers)
+
+
+def per_cent(share: float) -> str:
+    """A share 0..1 for people: one digit behind the point, two below 1 %."""
+    if share <= 0:
+        return "0 %"
+    if share < 0.0001:
+        return "< 0.01 %"
+    return f"{100 * share:.1f} %" if share >= 0.01 else f"{100 * share:.2f} %"
+
+
+def seconds(value: float) -> str:
+    if value < 0.01:
+        return "< 0.01 s"
+    return f"{value:.1f} s" if value >= 0.1 else f"{value:.2f} s"
+
+
+def passes(count: int) -> str:
+    if count == 0:
+        return "no new passes"  # all that was needed was known already
+    return "1 pass" if count == 1 else f"{count:,} passes"
+
+
+def place(heatmap: npt.NDArray[np.float32]) -> str:
+    """In which ninth of a map (H, W) most of its weight lies: "upper left", "centre" ...; a sign does not matter."""
+    rows = [
+        [float(np.abs(part).sum()) for part in np.array_split(band, 3, 1)]
+        for band in np.array_split(np.asarray(heatmap), 3, 0)
+    ]
+    row, column = divmod(int(np.argmax(rows)), 3)
+    if row == column == 1:
+        return "centre"
+    if row == 1:
+        return ("left", "", "right")[column]
+    return f"{('upper', '', 'lower')[row]} {('left', 'middle', 'right')[column]}"
+
+
+def status(sentence: str, share: float | None = None) -> str:
+    """The status line; `share` 0..1 says how far the work is, which is drawn but not read aloud at every step."""
+    if share is None:
+        return f'<div role="status" class="line">{escape(sentence)}</div>'
+    done = f"{100 * share:.0f}"
+    bar = f'<span class="track"><span class="done" style="width:{done}%"></span></span>'
+    role = f'role="progressbar" aria-label="Passes" aria-valuenow="{done}"'
+    return f'<div {role} class="line">{escape(sentence)}{bar}</div>'
+
+
+def predictions(rows: Sequence[Prediction], model: str) -> str:
+    """The five most probable classes as a table with bars."""
+    lines = "".join(
+        f'<tr><th scope="row">{escape(row.category)}</th>'
+        f'<td class="bar"><span style="width:{100 * row.probability:.1f}%"></span></td>'
+        f"<td>{per_cent(row.probability)}</td></tr>"
+        for row in rows
+    )
+    return f"<table><caption>What {escape(MODELS[model].label)} sees</caption>{lines}</table>"
+
+
+def class_choices(categories: Sequence[str], rows: Sequence[Prediction], nobody: bool = False) -> list[tuple[str, int]]:
+    """(label, class index): the five predictions with their probability, then all others. Equal names get their index."""
+    count = Counter(categories)
+
+    def name(index: int) -> str:
+        return categories[index] if count[categories[index]] == 1 else f"{categories[index]} ({index})"
+
+    first = [row.index for row in rows]
+    choices = [(f"{name(row.index)} · {per_cent(row.probability)}", row.index) for row in rows]
+    choices += [(name(index), index) for index in range(len(categories)) if index not in first]
+    return [("no other class", NOBODY), *choices] if nobody else choices
+
+
+def layer_choices(layers: dict[str, tuple[int, int]]) -> list[tuple[str, str]]:
+    return [(f"{name} · {height}x{width}", name) for name, (height, width) in layers.items()]
+
+
+def method_choices() -> list[tuple[str, str]]:
+    """(label, key); those that need many passes of their own say so."""
+    slow = {key for key, row in METHODS.items() if row.needs & {"ablation"} or {"scores", "noise"} <= row.needs}
+    return [(f"{row.label} (slow)" if key in slow else row.label, key) for key, row in METHODS.items()]
+
+
+def _image(jpeg: bytes, alt: str) -> str:
+    return f'<img src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" alt="{escape(alt)}">'
+
+
+def card(
+    title: str, jpeg: bytes, alt: str, lines: Sequence[str], badge: str = "", note: str = "", blank: bool = False
+) -> str:
+    """A picture with its caption. `blank` gives the note the id by which the reason of a blank map is found."""
+    full = "document.fullscreenElement?document.exitFullscreen():this.closest('figure').requestFullscreen()"
+    button = f'<button type="button" class="enlarge" aria-label="Enlarge {escape(title)}" onclick="{full}">⤢</button>'
+    said = f'<p class="note"{" id=blank-reason" if blank else ""}>{escape(note)}</p>' if note else ""
+    return (
+        f'<figure><div class="picture">{_image(jpeg, alt)}'
+        + (f'<span class="badge">{escape(badge)}</span>' if badge else "")
+        + f"{button}</div><figcaption><strong>{escape(title)}</strong>"
+        + "".join(f"<span>{escape(line)}</span>" for line in lines)
+        + f"{said}</figcaption></figure>"
+    )
+
+
+def empty_card(title: str, sentence: str = "") -> str:
+    """A card without a picture: waiting, or with the reason why there is none."""
+    kind = "refused" if sentence else "waiting"
+    said = f'<p class="note">{escape(sentence)}</p>' if sentence else '<span class="soft">waiting …</span>'
+    caption = f"<figcaption><strong>{escape(title)}</strong>{said}</figcaption>"
+    return f'<figure class="{kind}"><div class="picture"></div>{caption}</figure>'
+
+
+def map_alt(explanation: Explanation) -> str:
+    """What a picture of a map says to those who cannot see it."""
+    where = f"strongest in the {place(explanation.heatmap)}" if explanation.heatmap.any() else "blank"
+    return f"{METHODS[explanation.method].label} map for {explanation.category}: {where}"
+
+
+def colour_bar(jpeg: bytes, least: str, most: str) -> str:
+    ends = (f"<span>{escape(end)}</span>" for end in (least, most))
+    return f'<div class="scale">{_image(jpeg, "colour scale").join(ends)}</div>'

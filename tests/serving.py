@@ -1,0 +1,59 @@
+"""The real app in a process of its own, as the tests over HTTP and in the browser need it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 120
+
+
+@contextmanager
+def running_app(folder: Path) -> Iterator[str]:
+    """The address of a running app with the bundled classifier and no way out; its uploads and log lie in `folder`."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    threads = {"OMP_NUM_THREADS": "1"}  # a second one would wait for the browser's turns on a small machine
+    places = {"GRADIO_TEMP_DIR": str(folder / "uploads"), "TORCH_HOME": str(folder / "no weights")}
+    nowhere = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}  # nothing can be downloaded
+    environment = {key: value for key, value in os.environ.items() if key not in ("GRADIO_SERVER_NAME", "SPACE_ID")}
+    url = f"http://127.0.0.1:{port}"
+    with (folder / "app.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "app.py"],
+            cwd=ROOT,
+            env=environment | places | nowhere | threads | {"PORT": str(port)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            _wait(url, process, folder / "app.log")
+            yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/config", timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.2)
+    raise AssertionError(f"the app did not start:\n{log.read_text()}")

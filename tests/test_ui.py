@@ -1,0 +1,687 @@
+"""The page without a browser: words, checks, the compute thread, what events put on the page. The network is a stand-in."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from iscam.explain import Explanation, Prediction, Progress
+from iscam.images import Photo
+from iscam.methods import METHODS
+from iscam.models import MODELS
+from iscam.ui import build, checks, serve, text
+from iscam.ui.handlers import Handlers
+from iscam.ui.layout import EXAMPLES, OPENING
+from iscam.ui.tasks import (
+    KEPT_ANALYSES,
+    KEPT_MODELS,
+    Analysed,
+    Bench,
+    Loading,
+    Mapped,
+    Question,
+    Refused,
+    Unavailable,
+)
+from iscam.ui.worker import MAX_WAITING, Failed, Job, Worker
+
+CATEGORIES = ("cat", "crane", "dog", "crane", "<b>fox</b>", "owl", "yak")
+
+
+def until(condition: Callable[[], object], seconds: float = 5) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.005)
+
+
+class StandIn:
+    """An explainer whose IS-CAM takes ten batches and waits before each while `pace` is not set."""
+
+    def __init__(self) -> None:
+        self.model = SimpleNamespace(categories=CATEGORIES, layer="layer3", layers=MODELS["photo11"].layers)
+        self.pace = threading.Event()
+        self.pace.set()
+        self.beat = 0.0  # seconds per batch
+        self.threads: set[str] = set()
+        self.analysed = 0
+        self.batches = 0
+        self.running = 0
+
+    def analyse(self, photo: Photo, layer: str | None) -> Any:
+        self.threads.add(threading.current_thread().name)
+        self.analysed += 1
+        rows = tuple(
+            Prediction(index, CATEGORIES[index], 0.5 / (rank + 1)) for rank, index in enumerate((4, 1, 0, 2, 3))
+        )
+        return SimpleNamespace(photo=photo, crop=(10, 0, 40, 30), predictions=rows, layer=layer)
+
+    def refusal(self, method: str, layer: str) -> str | None:
+        return "CAM needs another head." if method == "cam" else None
+
+    def find_class(self, name: int | str) -> int:
+        return int(name)
+
+    def explain(
+        self,
+        analysis: Any,
+        method: str,
+        target: int | None,
+        against: int | None,
+        steps: int,
+        path: str,
+        weighting: str,
+        progress: Callable[[Progress], None] | None,
+        stop: threading.Event,
+    ) -> Explanation:
+        self.running += 1
+        assert self.running == 1, "two jobs at once"
+        done, total = 0, 10 if method == "is-cam" else 0
+        try:
+            while done < total and not stop.is_set():
+                until(lambda: self.pace.is_set() or stop.is_set())
+                time.sleep(self.beat)
+                done += not stop.is_set()
+                self.batches += 1
+                if progress is not None:
+                    progress(Progress(done, total, lambda done=done: self.map(method, target, done, False)))
+            return self.map(method, target, done, done == total, signed=against is not None)
+        finally:
+            self.running -= 1
+
+    def map(self, method: str, target: int | None, passes: int, complete: bool, signed: bool = False) -> Explanation:
+        heatmap = np.zeros((30, 30), np.float32)
+        if method != "grad-cam++":
+            heatmap[:10, :10] = 1
+        index = 4 if target is None else target
+        note = "" if heatmap.any() else "The map is blank: all weights are zero."
+        error = 0.004 if complete else None
+        return Explanation(
+            method, index, CATEGORIES[index], 0.25, None, heatmap, heatmap - signed, 0.5, passes, error, complete, note
+        )
+
+
+@pytest.fixture(autouse=True)
+def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An upload folder of the test's own."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    monkeypatch.setattr("iscam.ui.tasks.PREVIEW_SECONDS", 0)
+    (tmp_path / "uploads").mkdir()
+    return Path(get_upload_folder())
+
+
+@pytest.fixture
+def photo(uploads: Path) -> dict[str, str]:
+    Image.new("RGB", (50, 30), "teal").save(uploads / "mine.png")
+    return {"path": str(uploads / "mine.png")}
+
+
+@pytest.fixture
+def network() -> Iterator[StandIn]:
+    stand_in = StandIn()
+    yield stand_in
+    stand_in.pace.set()
+
+
+@pytest.fixture
+def handlers(network: StandIn) -> Handlers:
+
+    async def inside_a_loop() -> Handlers:  # else Gradio makes event loops of its own and never closes them
+        return build("photo11", Bench(lambda key: network))[1]
+
+    return asyncio.run(inside_a_loop())
+
+
+def visitor(name: str = "ann") -> Any:
+    return SimpleNamespace(session_hash=name)
+
+
+LOOK = (0.5, "viridis", "overlay")
+SETTINGS = ("photo11", "layer3", 0, -1, 10, ["is-cam", "grad-cam"], "cumulative", "probability")
+
+
+def settings(**changes: Any) -> list[Any]:
+    names = ("model", "layer", "target", "against", "steps", "methods", "path", "weighting")
+    return list((dict(zip(names, SETTINGS, strict=True)) | changes).values())
+
+
+def told(job: Job) -> list[Any]:
+    return [news for batch in job.follow() for news in batch]
+
+
+def shown(update: Any) -> str:
+    """The HTML that an update puts into a component."""
+    return str(update["value"] if isinstance(update, dict) else update)
+
+
+class Watcher(threading.Thread):
+    """Follows an event as Gradio does, and keeps what the page would show."""
+
+    def __init__(self, event: Iterator[dict[Any, Any]]) -> None:
+        super().__init__(daemon=True)
+        self.event, self.page, self.steps, self.error = event, {}, [], None  # type: ignore[var-annotated]
+        self.start()
+
+    def run(self) -> None:
+        try:
+            for updates in self.event:
+                self.steps.append(updates)
+                self.page |= updates
+        except gr.Error as error:
+            self.error = error
+
+    def finished(self) -> dict[Any, Any]:
+        self.join(10)
+        assert not self.is_alive()
+        return self.page
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(0, "0 %"), (0.00001, "< 0.01 %"), (0.0042, "0.42 %"), (0.1234, "12.3 %"), (1, "100.0 %")],
+)
+def test_per_cent(share: float, words: str) -> None:
+    assert text.per_cent(share) == words
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "words"), [(0, 0, "upper left"), (1, 1, "centre"), (1, 2, "right"), (2, 1, "lower middle")]
+)
+def test_place_names_the_ninth_with_most_weight(row: int, column: int, words: str) -> None:
+    heatmap = np.full((20, 31), 0.1, np.float32)
+    heatmap[row * 7 : row * 7 + 6, column * 11 : column * 11 + 9] = -1
+    assert text.place(heatmap) == words
+
+
+def test_classes_start_with_the_predictions_and_are_told_apart_by_index() -> None:
+    """Every class is there once, under its index as value, and equal names differ on the page."""
+    rows = StandIn().analyse(None, None).predictions  # type: ignore[arg-type]
+    choices = text.class_choices(CATEGORIES, rows)
+    assert [value for _, value in choices[:5]] == [4, 1, 0, 2, 3]
+    assert sorted(value for _, value in choices) == list(range(len(CATEGORIES)))
+    assert len({label for label, _ in choices}) == len(CATEGORIES)
+    assert choices[0][0] == "<b>fox</b> · 50.0 %"  # a dropdown shows text, not HTML
+    assert text.class_choices(CATEGORIES, rows, nobody=True)[0][1] == text.NOBODY
+
+
+def test_html_is_escaped() -> None:
+    rows = StandIn().analyse(None, None).predictions  # type: ignore[arg-type]
+    evil = '"><script>alert(1)</script>'
+    for html in (
+        text.predictions(rows, "photo11"),
+        text.status(evil),
+        text.card(evil, b"", evil, [evil], evil, evil, True),
+        text.empty_card(evil, evil),
+        text.colour_bar(b"", evil, evil),
+    ):
+        assert "<script" not in html and "<b>" not in html and '""' not in html.replace('alt=""', "")
+
+
+def test_about_names_every_method() -> None:
+    assert all(f"[{row.label}]({row.paper})" in text.about() for row in METHODS.values())
+
+
+# Checks
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"model": "alexnet"},
+        {"model": ["photo11"]},
+        {"layer": "layer9"},
+        {"layer": {}},
+        {"target": 1.5},
+        {"target": True},
+        {"against": [1]},
+        {"target": 2, "against": 2},
+        {"steps": -1},
+        {"steps": 0},
+        {"steps": 10**9},
+        {"steps": float("nan")},
+        {"steps": float("inf")},
+        {"steps": 2.5},
+        {"steps": "10"},
+        {"steps": None},
+        {"steps": True},
+        {"methods": []},
+        {"methods": None},
+        {"methods": ["is-cam", "sorcery"]},
+        {"methods": [["is-cam"]]},
+        {"path": "zigzag"},
+        {"path": None},
+        {"weighting": 3},
+    ],
+)
+def test_wrong_settings_are_refused_in_one_sentence(wrong: dict[str, Any], photo: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"^[A-Z].*\.$"):
+        checks.question(photo, **{"model": "photo11"} | wrong)
+
+
+def test_right_settings_become_a_question(photo: dict[str, str]) -> None:
+    question = checks.question(
+        photo, "photo11", "layer2", 3, None, 12.0, ["grad-cam", "is-cam", "is-cam"], "linear", "logit"
+    )
+    assert (question.layer, question.target, question.steps) == ("layer2", 3, 12)
+    assert question.methods == ("is-cam", "grad-cam")  # once each, in the order of the table
+    assert question.photo.size == (50, 30)
+
+
+def test_equal_photos_have_equal_digests(photo: dict[str, str], uploads: Path) -> None:
+    shutil.copy(photo["path"], uploads / "copy.png")
+    assert checks.question({"path": str(uploads / "copy.png")}).digest == checks.question(photo).digest
+    assert checks.question({"path": str(OPENING)}).digest != checks.question(photo).digest
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        "mine.png",
+        {},
+        {"path": None},
+        {"path": 3},
+        {"url": "data:image/png;base64,AAAA", "path": ""},
+        {"path": "data:image/png;base64,AAAA"},
+        {"path": "/etc/hostname"},
+        {"path": "../../secret.png"},
+        {"path": "http://127.0.0.1/x.png"},
+        {"path": "a\0b"},
+    ],
+)
+def test_only_uploads_and_examples_are_read(given: Any) -> None:
+    with pytest.raises(ValueError, match=r'^["A-Z].*\.$'):
+        checks.question(given)
+
+
+def test_a_link_out_of_the_upload_folder_is_refused(tmp_path: Path, uploads: Path) -> None:
+    Image.new("RGB", (5, 5)).save(tmp_path / "private.png")
+    (uploads / "link.png").symlink_to(tmp_path / "private.png")
+    for path in (tmp_path / "private.png", uploads / "link.png", uploads / ".." / "private.png"):
+        with pytest.raises(ValueError, match="not in a folder"):
+            checks.question({"path": str(path)})
+
+
+@pytest.mark.parametrize(
+    "look",
+    [(-0.1, *LOOK[1:]), (float("nan"), *LOOK[1:]), ("1", *LOOK[1:]), (0.5, "pink", "overlay"), (0.5, "jet", "x")],
+)
+def test_wrong_looks_are_refused(look: tuple[Any, Any, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^[A-Z].*\.$"):
+        checks.look(*look)
+
+
+# The compute thread
+
+
+def test_jobs_run_one_by_one_on_one_thread_in_order() -> None:
+    worker, seen = Worker(), []
+    gate = threading.Event()
+    for number in range(4):
+        worker.submit(str(number), lambda job, n=number: (gate.wait(5), seen.append((n, threading.get_ident())))[1])
+    until(lambda: worker._running is not None)
+    jobs = list(worker._waiting)
+    assert [worker.ahead(job) for job in jobs] == [1, 2, 3]
+    gate.set()
+    for job in jobs:
+        told(job)
+    assert [number for number, _ in seen] == [0, 1, 2, 3]
+    assert len({thread for _, thread in seen}) == 1
+
+
+def test_the_queue_is_bounded_and_says_so() -> None:
+    worker, gate = Worker(), threading.Event()
+    running = worker.submit("first", lambda job: void(gate.wait(5)))
+    until(lambda: worker.ahead(running) is None)
+    for number in range(MAX_WAITING):
+        worker.submit(str(number), lambda job: None)
+    with pytest.raises(ValueError, match="waiting already"):
+        worker.submit("one too many", lambda job: None)
+    gate.set()
+
+
+def void(value: object) -> None:
+    """For lambdas that are called for their effect."""
+
+
+def test_a_visitor_has_one_job() -> None:
+    """A new job of the same visitor stops the running one and removes the waiting one; others stay."""
+    worker = Worker()
+    running = worker.submit("ann", lambda job: void(job.stop.wait(5)))
+    until(lambda: worker.ahead(running) is None)
+    other = worker.submit("bob", lambda job: job.tell("bob's"))
+    second = worker.submit("ann", lambda job: job.tell("never"))
+    third = worker.submit("ann", lambda job: job.tell("last"))
+    assert running.stop.is_set()
+    assert (told(other), told(second), told(third)) == (["bob's"], [], ["last"])
+
+
+def test_previews_are_dropped_and_news_are_not() -> None:
+    """A slow reader gets all news and only the newest preview; a second reader gets the same from the beginning."""
+    job = Job("ann", lambda job: None)
+    reader = job.follow(tick=0.01)
+    job.show("first preview")
+    job.show("second preview")
+    assert next(reader) == ["second preview"]
+    assert next(reader) == []
+    job.tell("one")
+    job.show("third preview")
+    job.tell("two")
+    job.show("fourth preview")
+    assert next(reader) == ["one", "two", "fourth preview"]
+    job.tell("three")
+    job.end()
+    assert list(reader) == [["three"]]
+    assert told(job) == ["one", "two", "three"]
+
+
+def test_background_work_gives_way_and_is_taken_up_again() -> None:
+    worker, rounds, order = Worker(), [], []
+
+    def background(job: Job) -> None:
+        rounds.append(1)
+        if len(rounds) == 1:
+            job.stop.wait(5)
+        else:
+            order.append("background")
+
+    job = worker.submit("", background, background=True)
+    until(lambda: rounds)
+    visitors = [worker.submit(name, lambda job, name=name: order.append(name)) for name in ("ann", "bob")]
+    for each in (*visitors, job):
+        told(each)
+    assert order == ["ann", "bob", "background"]
+
+
+def test_the_thread_survives_whatever_a_job_raises(caplog: pytest.LogCaptureFixture) -> None:
+    """An error for people arrives as it is; of a fault in the program only the log tells."""
+
+    def fail(error: Exception) -> Callable[[Job], None]:
+        def work(job: Job) -> None:
+            raise error
+
+        return work
+
+    worker = Worker()
+    assert told(worker.submit("a", fail(ValueError("A sentence.")))) == [Failed("A sentence.")]
+    assert not caplog.records
+    (failed,) = told(worker.submit("b", fail(KeyError("/secret/path"))))
+    assert "secret" not in failed.sentence and failed.sentence.endswith(".")
+    assert "secret" in caplog.text
+    assert told(worker.submit("c", lambda job: job.tell("still here"))) == ["still here"]
+
+
+# What the thread does
+
+
+def ask(digest: str = "d", **changes: Any) -> Question:
+    return Question(Photo(Image.new("RGB", (50, 30)), (50, 30), "x"), digest, **changes)
+
+
+def run(work: Callable[[Job], None]) -> list[Any]:
+    job = Job("ann", work)
+    work(job)
+    job.end()
+    return told(job)
+
+
+def test_photos_are_analysed_once_and_few_are_kept(network: StandIn) -> None:
+    bench = Bench(lambda key: network)
+    for _ in range(3):
+        run(bench.predict(ask("a")))
+    assert network.analysed == 1
+    run(bench.predict(ask("a", layer="layer2")))
+    assert network.analysed == 2
+    for number in range(KEPT_ANALYSES + 3):
+        run(bench.predict(ask(str(number))))
+    assert len(bench._analyses) == KEPT_ANALYSES
+
+
+def test_few_models_are_kept_and_their_analyses_go_with_them() -> None:
+    bench = Bench(lambda key: StandIn())  # type: ignore[arg-type,return-value]
+    keys = list(MODELS)[: KEPT_MODELS + 1]
+    for key in keys:
+        run(bench.predict(ask(model=key)))
+    assert list(bench._explainers) == keys[1:]
+    assert {model for _, model, _ in bench._analyses} == set(keys[1:])
+
+
+def test_without_weights_the_bundled_model_predicts_and_says_why(network: StandIn) -> None:
+    def load(key: str) -> Any:
+        if key != "photo11":
+            raise OSError("The weights could not be downloaded: use photo11.")
+        return network
+
+    bench = Bench(load)
+    news = run(bench.predict(ask(model="vgg16", layer="features.29")))
+    assert [type(each) for each in news] == [Loading, Unavailable, Loading, Analysed]
+    assert news[1].sentence.startswith("The weights") and (news[3].model, news[3].layer) == ("photo11", "layer3")
+    with pytest.raises(OSError, match="could not be downloaded"):  # a question about vgg16 gets no answer about another
+        run(bench.explain(ask(model="vgg16")))
+
+
+def test_methods_answer_one_after_the_other_and_one_refusal_stops_none(network: StandIn) -> None:
+    news = run(Bench(lambda key: network).explain(ask(methods=("cam", "grad-cam", "eigen-cam"))))
+    assert [type(each) for each in news] == [Loading, Analysed, Refused, Mapped, Mapped]
+    assert news[2] == Refused("cam", "CAM needs another head.")
+
+
+def test_background_maps_go_on_where_they_were_stopped(network: StandIn) -> None:
+    """The map that was stopped is not shown as finished; time and passes of both parts are counted."""
+    bench = Bench(lambda key: network)
+    work = bench.explain(ask(methods=("is-cam",)))
+    job = Job("", work, background=True)
+    network.pace.clear()
+    thread = threading.Thread(target=lambda: work(job))
+    thread.start()
+    until(lambda: network.running)
+    job.stop.set()
+    thread.join()
+    job.stop.clear()
+    network.pace.set()
+    work(job)
+    job.end()
+    maps = [news.explanation for news in told(job) if isinstance(news, Mapped)]
+    assert len(maps) == 1 and maps[0].complete and maps[0].seconds == 1.0
+
+
+# Events
+
+
+def test_a_photo_is_predicted_at_once(handlers: Handlers, photo: dict[str, str], network: StandIn) -> None:
+    page = handlers.page
+    state = Watcher(handlers.new_photo(photo, "photo11", "layer2", *LOOK, visitor())).finished()
+    assert state[page.target]["value"] == 4 and len(state[page.target]["choices"]) == len(CATEGORIES)
+    assert state[page.against]["value"] == text.NOBODY
+    assert state[page.layer] == gr.update(choices=text.layer_choices(MODELS["photo11"].layers), value="layer2")
+    assert "&lt;b&gt;fox&lt;/b&gt;" in state[page.predictions] and "<img" in state[page.framed]
+    assert state[page.explain]["interactive"] and network.threads == {"compute"}
+
+
+def test_a_photo_told_twice_is_read_once(handlers: Handlers, photo: dict[str, str], network: StandIn) -> None:
+    """Gradio sends two changes per upload; the second changes nothing, but answers."""
+    ask = lambda given: list(handlers.new_photo(given, "photo11", "layer3", *LOOK, visitor()))  # noqa: E731
+    assert len(ask(photo)) > 1
+    assert ask(photo) == [{handlers.page.status: gr.skip()}]
+    ask(None)
+    assert len(ask(photo)) > 1
+
+
+def test_a_bad_photo_gets_its_sentence_and_an_empty_page(handlers: Handlers, uploads: Path) -> None:
+    (uploads / "bad.jpg").write_text("no photo")
+    watcher = Watcher(handlers.new_photo({"path": str(uploads / "bad.jpg")}, "photo11", None, *LOOK, visitor()))
+    state = watcher.finished()
+    assert "cannot be read" in str(watcher.error) and "cannot be read" in state[handlers.page.status]
+    assert state[handlers.page.predictions] == "" and not state[handlers.page.explain]["interactive"]
+
+
+def test_maps_stream_and_finish(handlers: Handlers, photo: dict[str, str], network: StandIn) -> None:
+    """IS-CAM sharpens before it is done, a blank map tells why, and what cannot serve says so."""
+    page, network.beat = handlers.page, 0.03
+    watcher = Watcher(
+        handlers.explain(photo, *settings(methods=["is-cam", "cam", "grad-cam", "grad-cam++"]), *LOOK, visitor())
+    )
+    state = watcher.finished()
+    first = watcher.steps[0]
+    assert not first[page.explain]["visible"] and first[page.stop]["visible"]
+    assert "waiting" in shown(first[page.maps["is-cam"]]) and not first[page.maps["ss-cam"]]["visible"]
+    cards = [shown(step[page.maps["is-cam"]]) for step in watcher.steps[1:] if page.maps["is-cam"] in step]
+    assert any("sharpening" in card for card in cards[:-1])
+    assert "sharpening" not in cards[-1] and "cat · 25.0 %" in cards[-1] and "10 passes" in cards[-1]
+    assert 'alt="IS-CAM map for cat: strongest in the upper left"' in cards[-1]
+    assert "CAM needs another head." in shown(state[page.maps["cam"]])
+    blank = shown(state[page.maps["grad-cam++"]])
+    assert "id=blank-reason" in blank and "all weights are zero" in blank and "map for cat: blank" in blank
+    assert "id=blank-reason" not in shown(state[page.maps["grad-cam"]])
+    assert "Done in 1.5 s, 10 passes, within 0.40 % of exact." in state[page.status]
+    assert state[page.explain]["visible"] and not state[page.stop]["visible"]
+
+
+def test_a_contrast_is_added_for_a_second_class(handlers: Handlers, photo: dict[str, str]) -> None:
+    state = Watcher(handlers.explain(photo, *settings(against=2), *LOOK, visitor())).finished()
+    assert "cat rather than dog" in shown(state[handlers.page.contrast])
+    state = Watcher(handlers.explain(photo, *settings(against=2, methods=["eigen-cam"]), *LOOK, visitor())).finished()
+    assert "choose IS-CAM" in shown(state[handlers.page.contrast])
+
+
+def test_stop_keeps_the_map_so_far_and_a_second_run_works(
+    handlers: Handlers, photo: dict[str, str], network: StandIn
+) -> None:
+    network.pace.clear()
+    watcher = Watcher(handlers.explain(photo, *settings(), *LOOK, visitor()))
+    until(lambda: network.running)
+    handlers.halt(visitor())
+    state = watcher.finished()
+    assert "Stopped after" in state[handlers.page.status]
+    assert not state[handlers.page.maps["grad-cam"]]["visible"]
+    network.pace.set()
+    state = Watcher(handlers.explain(photo, *settings(), *LOOK, visitor())).finished()
+    assert "Done in" in state[handlers.page.status]
+
+
+def test_closing_the_page_ends_the_job(handlers: Handlers, photo: dict[str, str], network: StandIn) -> None:
+    """Gradio closes the generator of a page that has gone; nothing of its job goes on."""
+    network.pace.clear()
+    event = handlers.explain(photo, *settings(), *LOOK, visitor())
+    next(event)
+    until(lambda: network.running)
+    event.close()
+    until(lambda: not network.running)
+    batches = network.batches
+    handlers.leave(visitor())
+    network.pace.set()
+    time.sleep(0.05)
+    assert network.batches == batches and not handlers._pages
+
+
+def test_a_second_visitor_waits_and_is_told(handlers: Handlers, photo: dict[str, str], network: StandIn) -> None:
+    network.pace.clear()
+    first = Watcher(handlers.explain(photo, *settings(), *LOOK, visitor("ann")))
+    until(lambda: network.running)
+    second = Watcher(handlers.explain(photo, *settings(), *LOOK, visitor("bob")))
+    until(lambda: any("1 job before yours" in step.get(handlers.page.status, "") for step in second.steps))
+    network.pace.set()
+    assert "Done" in first.finished()[handlers.page.status] and "Done" in second.finished()[handlers.page.status]
+
+
+def test_a_new_photo_takes_the_place_of_running_maps(
+    handlers: Handlers, photo: dict[str, str], network: StandIn
+) -> None:
+    """The old event ends without touching the page again."""
+    network.pace.clear()
+    old = Watcher(handlers.explain(photo, *settings(), *LOOK, visitor()))
+    until(lambda: network.running)
+    new = Watcher(handlers.new_photo({"path": str(OPENING)}, "photo11", "layer3", *LOOK, visitor()))
+    new.finished()
+    old.finished()
+    assert handlers.page.explain not in old.steps[-1]
+
+
+def test_another_look_runs_nothing(handlers: Handlers, photo: dict[str, str], network: StandIn) -> None:
+    page = handlers.page
+    before = Watcher(handlers.explain(photo, *settings(against=2), *LOOK, visitor())).finished()
+    batches, analysed = network.batches, network.analysed
+    after = handlers.redraw(0.9, "magma", "heat map", visitor())
+    assert set(after) == {page.maps["is-cam"], page.maps["grad-cam"], page.contrast, page.scale}
+    assert shown(after[page.maps["is-cam"]]) != shown(before[page.maps["is-cam"]])
+    assert (network.batches, network.analysed) == (batches, analysed)
+    assert handlers.redraw(*LOOK, visitor("a stranger")) == {page.scale: gr.skip()}
+    with pytest.raises(gr.Error):
+        handlers.redraw(7, *LOOK[1:], visitor())
+
+
+def test_the_page_opens_with_an_example_explained_once(handlers: Handlers, network: StandIn) -> None:
+    page = handlers.page
+    for name in ("ann", "bob"):
+        state = Watcher(handlers.open(visitor(name))).finished()
+        assert "An example" in state[page.status] and "<img" in shown(state[page.maps["is-cam"]])
+        assert state[page.target]["value"] == 4
+    assert (network.batches, network.analysed) == (10, 1)
+
+
+def test_an_opened_page_does_not_wait_behind_visitors(
+    handlers: Handlers, photo: dict[str, str], network: StandIn
+) -> None:
+    """The example is explained when nobody asks anything; until then the page is ready, with finished maps only."""
+    page = handlers.page
+    network.pace.clear()
+    early = Watcher(handlers.open(visitor("ann")))
+    until(lambda: network.running)
+    running = Watcher(handlers.explain(photo, *settings(), *LOOK, visitor("bob")))
+    state = early.finished()
+    late = Watcher(handlers.open(visitor("cid"))).finished()
+    for each in (state, late):
+        assert each[page.explain]["visible"] and not each[page.maps["is-cam"]]["visible"]
+        assert "fox" in each[page.predictions]
+    network.pace.set()
+    assert "Done" in running.finished()[page.status]
+
+
+# The server's edges
+
+
+def test_building_loads_no_weights_and_opens_no_connection(tmp_path: Path) -> None:
+    code = """
+import socket, sys
+def refuse(*arguments):
+    raise AssertionError("a connection was opened")
+socket.socket.connect = socket.socket.connect_ex = refuse
+from iscam.ui import build
+demo, _ = build()
+print("torch" in sys.modules, [fn.api_name for fn in demo.fns.values() if fn.api_visibility == "public"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False ['explain']"
+
+
+def test_the_page_starts_with_resnet18_only_if_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert serve_module().start_model() == "photo11"
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth").touch()
+    assert serve_module().start_model() == "resnet18"
+
+
+def serve_module() -> Any:
+    return sys.modules[serve.__module__]
+
+
+def test_examples_are_there() -> None:
+    assert OPENING.is_file() and len(list(EXAMPLES.glob("*.jpg"))) == 4 and (EXAMPLES / "LICENSES.md").is_file()
