@@ -27,8 +27,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _seeded() -> None:
+def _seeded_and_calm(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Seeded; tiny networks run on one thread, as a second would mostly wait, by far longer where the cores are busy."""
     torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    if "shared" not in request.keywords:
+        torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -54,11 +60,11 @@ def loaded(network: nn.Module, layer: str, classes: int, side: int) -> LoadedMod
 
 
 @pytest.fixture
-def tiny() -> Iterator[Callable[..., LoadedModel]]:
+def tiny() -> Callable[..., LoadedModel]:
     """`tiny("TinyPooled", flat=2)`: a tiny network as a loaded model."""
 
     def make(name: str, **options: int) -> LoadedModel:
         network = tiny_models.build(name, **options)
         return loaded(network, network.layer, network.classes, network.input_size)
 
-    yield make
+    return make

@@ -14,7 +14,7 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,15 +39,6 @@ from tests.conftest import ROOT
 Line = Callable[..., tuple[int, str, str]]
 SUFFIXES = (".iscam.json", ".iscam.npz", ".iscam.png")
 OWN = ("--arch", "photo11", "--checkpoint", BUNDLED_WEIGHTS)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Photos this small are explained sooner without threads that wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ second test bounds what our own choice changes. Not compared:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -38,15 +38,6 @@ SEED = 3  # no channel of the tiny networks is flat then
 PHOTOS = ("n02086079_Pekinese.jpg", "n07715103_cauliflower.jpg")
 
 Make = Callable[..., LoadedModel]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tiny networks are slower with more threads, by far so where the cores are busy."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def noise_photo(seed: int = 3) -> Image.Image:

@@ -88,7 +88,7 @@ def wait_for_status(page: Page, words: str) -> str:
     """The status line once it matches."""
     from playwright.sync_api import expect
 
-    expect(page.locator("#status")).to_have_text(re.compile(words), timeout=SLOW)
+    expect(page.locator("#status .line")).to_have_text(re.compile(words), timeout=SLOW)
     return page.inner_text("#status")
 
 
@@ -104,7 +104,8 @@ def choose(page: Page, label: str, words: str) -> None:
     """Choose in a dropdown by typing, with the keyboard alone."""
     box = page.get_by_label(label, exact=True)
     box.focus()
-    box.fill(words)
+    box.press("Control+a")
+    box.press_sequentially(words)
     page.wait_for_function(
         """words => {
             const options = [...document.querySelectorAll("[role=option]")];
@@ -146,11 +147,11 @@ def test_upload_predictions_explain_maps(page: Page, turned: Path) -> None:
     wait_for_status(page, r"IS-CAM: [\d,]+ of [\d,]+ passes, .* left")
     wait_for_status(page, r"^Done in .* s, [\d,]+ passes")
     for method in ("is-cam", "score-cam", "grad-cam", r"grad-cam\+\+"):
-        assert page.locator(f"#map-{method} img").is_visible()
+        page.locator(f"#map-{method} img").wait_for()
         assert page.evaluate(
             "s => (i => i.naturalHeight > i.naturalWidth)(document.querySelector(s))", f"#map-{method} img"
         )
-    assert page.locator(".badge").count() == 0
+    page.wait_for_function("document.querySelectorAll('#maps .badge').length === 0")
     assert page.evaluate("window.previews.size") >= 3
     src = page.get_attribute("#map-is-cam img", "src")
     page.get_by_role("radio", name="heat map").check()
@@ -166,11 +167,11 @@ def test_stop_in_mid_run_then_a_second_run_works(page: Page) -> None:
     wait_for_status(page, "IS-CAM: .* passes")
     page.get_by_role("button", name="Stop", exact=True).click()
     wait_for_status(page, "^Stopped after")
-    assert page.locator("#map-is-cam img").is_visible()
+    page.locator("#map-is-cam img").wait_for()
     page.get_by_label("number input for Integration steps").fill("2")
     explain(page)
     wait_for_status(page, "^Done in")
-    assert page.locator("#map-is-cam img").is_visible()
+    page.locator("#map-is-cam img").wait_for()
 
 
 def test_another_class_by_keyboard_and_what_speaks_against_it(page: Page) -> None:
