@@ -27,12 +27,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _seeded_and_calm(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Seeded; tiny networks run on one thread, as a second would mostly wait, by far longer where the cores are busy."""
+def _seeded_and_calm() -> Iterator[None]:
+    """Seeded; on one thread: where the cores are busy, two threads wait for each other many times longer than they work."""
     torch.manual_seed(0)
     threads = torch.get_num_threads()
-    if "shared" not in request.keywords:
-        torch.set_num_threads(1)
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
 
