@@ -98,7 +98,7 @@ def _contours(shown: Image.Image, values: Map, colours: str, signed: bool) -> Im
     figure, axes = _canvas(shown.size)
     axes.imshow(np.asarray(shown), extent=(0, shown.width, shown.height, 0))
     levels = [*(-level for level in reversed(LEVELS) if signed), *LEVELS]
-    if min(values.shape) > 1 and any(values.min() < level < values.max() for level in levels):
+    if min(values.shape) > 1:  # a strip of one pixel has no lines
         widths = [1 + 2.5 * abs(level) for level in levels]
         lines = axes.contour(
             np.arange(shown.width) + 0.5,
@@ -178,7 +178,7 @@ def comparison_figure(
 def _caption(explanation: Explanation) -> str:
     lines = [
         f"{explanation.category}, {100 * explanation.probability:.1f} %",
-        f"{explanation.seconds:.1f} s, {explanation.forward_passes:,} passes"
+        f"{explanation.seconds:.1f} s, {explanation.forward_passes:,} pass{'' if explanation.forward_passes == 1 else 'es'}"
         + ("" if explanation.complete else ", stopped"),
     ]
     return "\n".join([*lines, *_wrapped(explanation.note)])

@@ -32,7 +32,7 @@ def explanation(heatmap: np.ndarray, **changes: Any) -> Explanation:
     fields: dict[str, Any] = {
         "method": "is-cam",
         "class_index": 3,
-        "category": "tabby $cat$",
+        "category": r"tabby $\frac$ cat",
         "probability": 0.5,
         "weights": None,
         "raw": heatmap[::8, ::8],

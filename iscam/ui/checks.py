@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +77,7 @@ def question(
 
 def whole(steps: Any) -> int:
     """The number of integration steps; sliders send it as a float now and then."""
-    if isinstance(steps, bool) or not isinstance(steps, (int, float)) or not math.isfinite(steps):
+    if isinstance(steps, bool) or not isinstance(steps, (int, float)):
         steps = 0
     if not 1 <= steps <= MAX_STEPS or steps != int(steps):
         raise ValueError(f"The number of integration steps is a whole number from 1 to {MAX_STEPS}.")

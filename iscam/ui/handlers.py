@@ -140,12 +140,9 @@ class Handlers:
             raise gr.Error(str(error), print_exception=False) from error
         try:
             shown = self._remember(request, Shown(job, look))
-            waiting = {
-                page.maps[key]: gr.update(visible=True, value=text.empty_card(METHODS[key].label))
-                for key in question.methods
-            }
+            waiting = {page.maps[key]: text.empty_card(METHODS[key].label) for key in question.methods}
             buttons = {page.explain: gr.update(visible=False), page.stop: gr.update(visible=True, interactive=True)}
-            yield self._without_maps() | waiting | buttons | {page.status: text.status("Starting …")}
+            yield self._pictures(None) | waiting | buttons | {page.status: text.status("Starting …")}
             yield from self._follow(shown, request, new_choices=False)
         finally:
             self.worker.release(job)
@@ -163,15 +160,10 @@ class Handlers:
             raise gr.Error(str(error), print_exception=False) from error
         with self._lock:
             shown = self._pages.get(checks.session(request))
-        updates: Updates = {self.page.scale: gr.skip()}
-        if shown is not None:
-            shown.look = look
-            updates |= {self.page.maps[key]: shown.card(key) for key in tuple(shown.maps)}
-            if shown.maps:
-                updates[self.page.scale] = shown.scale()
-            if shown.contrast is not None:
-                updates[self.page.contrast] = shown.contrast_card()
-        return updates
+        if shown is None:
+            return {self.page.scale: gr.skip()}
+        shown.look = look
+        return {component: picture for component, picture in self._pictures(shown).items() if picture}
 
     def leave(self, request: gr.Request) -> None:
         """A page was closed or emptied: nothing more is computed or kept for it."""
@@ -203,8 +195,8 @@ class Handlers:
                     break
             if not self._current(request, shown):
                 return
-            missing = set(page.maps) - set(shown.maps) - set(shown.refused)
-            yield {page.maps[key]: gr.update(visible=False) for key in missing} | {
+            # All pictures once more: a browser that is busy may have passed over an update between two others.
+            yield self._pictures(shown) | {
                 page.explain: gr.update(visible=True, interactive=True),
                 page.stop: gr.update(visible=False),
                 page.status: text.status(shown.conclusion()),
@@ -233,24 +225,30 @@ class Handlers:
                     page.against: gr.update(choices=rivals, value=text.NOBODY),
                 }
             case Sharpening(explanation) | Mapped(explanation):
-                card = gr.update(visible=True, value=shown.card(explanation.method))
-                scale = gr.update(visible=True, value=shown.scale())
-                return {page.maps[explanation.method]: card, page.scale: scale}
+                return {page.maps[explanation.method]: shown.card(explanation.method), page.scale: shown.scale()}
             case Refused("contrast") | Contrasted():
-                return {page.contrast: gr.update(visible=True, value=shown.contrast_card())}
+                return {page.contrast: shown.contrast_card()}
             case Refused(method):
-                return {page.maps[method]: gr.update(visible=True, value=shown.card(method))}
+                return {page.maps[method]: shown.card(method)}
         return {}
 
-    def _without_maps(self) -> Updates:
-        hidden = (*self.page.maps.values(), self.page.contrast, self.page.scale)
-        return {component: gr.update(visible=False, value="") for component in hidden}
+    def _pictures(self, shown: Shown | None) -> Updates:
+        """Every map, contrast and colour bar that there is; the others are empty, which hides them."""
+        page = self.page
+        updates: Updates = dict.fromkeys((*page.maps.values(), page.contrast, page.scale), "")
+        if shown is not None:
+            updates |= {page.maps[key]: shown.card(key) for key in page.maps if key in {*shown.maps, *shown.refused}}
+            if shown.maps:
+                updates[page.scale] = shown.scale()
+            if shown.contrast is not None or "contrast" in shown.refused:
+                updates[page.contrast] = shown.contrast_card()
+        return updates
 
     def _cleared(self, sentence: str) -> Updates:
         page = self.page
         buttons = {page.explain: gr.update(visible=True, interactive=False), page.stop: gr.update(visible=False)}
         seen = {page.predictions: "", page.framed: "", page.status: text.status(sentence)}
-        return self._without_maps() | buttons | seen
+        return self._pictures(None) | buttons | seen
 
     def _remember(self, request: gr.Request, shown: Shown) -> Shown:
         """Make this what the page shows. Returns when the event before has sent its last word, which may be late."""

@@ -108,10 +108,11 @@ def lay_out(model: str) -> Page:
                     with gr.Row(elem_id="seen", equal_height=False):
                         framed = gr.HTML(elem_id="framed", min_width=160, apply_default_css=False)
                         predictions = gr.HTML(elem_id="predictions", min_width=240, apply_default_css=False)
+                    # cards are empty until there is a map; the style sheet hides empty ones
                     with gr.Row(elem_id="maps", equal_height=False):
-                        maps = {key: gr.HTML(visible=False, elem_id=f"map-{key}", min_width=160) for key in METHODS}
-                        contrast = gr.HTML(visible=False, elem_id="contrast", min_width=160)
-                    scale = gr.HTML(visible=False, elem_id="scale")
+                        maps = {key: gr.HTML(elem_id=f"map-{key}", min_width=160) for key in METHODS}
+                        contrast = gr.HTML(elem_id="contrast", min_width=160)
+                    scale = gr.HTML(elem_id="scale")
                     with gr.Row(elem_id="look"):
                         view = gr.Radio(list(VIEWS), value=VIEWS[0], label="View", scale=5, min_width=300)
                         opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity", scale=3, min_width=140)

@@ -102,7 +102,7 @@ class Shown:
         if method in self.refused:
             return text.empty_card(title, self.refused[method])
         explanation, badge = self.maps[method], self.sharpening.get(method, "")
-        first_blank = next((key for key, other in self.maps.items() if not other.heatmap.any()), None)
+        first_blank = next((key for key, other in tuple(self.maps.items()) if not other.heatmap.any()), None)
         lines = [
             f"{explanation.category} · {text.per_cent(explanation.probability)}",
             f"{text.seconds(explanation.seconds)} · {text.passes(explanation.forward_passes)}",

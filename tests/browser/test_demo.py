@@ -200,6 +200,7 @@ def test_a_file_that_is_no_photo_and_a_model_without_weights(page: Page, tmp_pat
 
 
 def test_a_phone_and_the_dark_see_everything(page: Page, app: str) -> None:
+    wait_for_status(page, "An example")  # to leave while something streams is an error to the page
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"{app}/?__theme=dark")
     page.wait_for_selector("#map-is-cam img")
