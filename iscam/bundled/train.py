@@ -4,7 +4,7 @@ Three habits make it cheap on two CPU cores: photos are decoded once into memory
 network's final input (progressive sizes; they also offset the apparent-size gap between random training crops and the
 centre crop, arXiv 1906.06423), and passes run in bf16 where the processor has it. CutMix (arXiv 1905.04899) and label
 smoothing regularise. A short second phase adds a reward for last maps that take up little of the picture, so that a map
-shows a place rather than a haze. The weights of the last epoch are kept: nothing is chosen by the validation photos.
+shows a place rather than a haze. The weights of the last epoch are kept: none is picked by the validation photos.
 """
 
 from __future__ import annotations
