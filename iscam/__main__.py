@@ -182,8 +182,8 @@ def _explain(options: argparse.Namespace) -> int:
     )
     _refuse(options.methods, model.label, model.head_layer, options.layer or model.layer)
     explainer = Explainer(model, options.engine, options.tolerance)
-    explainer.find_layer(options.layer)
-    named = [explainer.find_class(name) for name in (options.target, options.against) if name is not None]
+    model.find_layer(options.layer)
+    named = [model.find_class(name) for name in (options.target, options.against) if name is not None]
     if len(named) > len(set(named)):
         raise ValueError("--target and --against name the same class: a contrast needs two.")
     taken = {real_path(file) for file in (*photos, options.checkpoint, options.labels) if file is not None}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import threading
 import time
 from collections.abc import Callable
@@ -125,7 +124,7 @@ class Explainer:
             ValueError: a photo that cannot be read, or a layer that has no maps; one sentence.
         """
         model = self.model
-        layer = self.find_layer(layer)
+        layer = model.find_layer(layer)
         upright = read_photo(photo)
         device = next(model.network.parameters()).device
         forward = capture.forward_pass(model.network, layer, model.transforms(_middle(upright.image))[None].to(device))
@@ -175,8 +174,8 @@ class Explainer:
         if reason := self.refusal(method, analysis.layer):
             raise ValueError(reason)
         settings = _settings(steps, path, weighting, samples, seed)
-        class_index = analysis.predictions[0].index if target is None else self.find_class(target)
-        rival = None if against is None else self.find_class(against)
+        class_index = analysis.predictions[0].index if target is None else self.model.find_class(target)
+        rival = None if against is None else self.model.find_class(against)
         if rival is not None and not row.class_specific:
             raise ValueError(f"{row.label} gives the same map for every class, so it cannot contrast two.")
         if rival == class_index:
@@ -211,42 +210,6 @@ class Explainer:
             elif "gradients" in row.needs:
                 rows, complete = self._differentiate(analysis, row, settings, classes, stop)
             return build(rows, complete)
-
-    def find_layer(self, name: str | None) -> str:
-        """The layer's name (None: the model's default). Raises ValueError, with the sensible ones, if there is none."""
-        if name is None:
-            return self.model.layer
-        if name not in dict(self.model.network.named_modules()):
-            sensible = ", ".join(self.model.layers)
-            raise ValueError(f"{self.model.label} has no layer {name!r}: choose one of {sensible}.")
-        return name
-
-    def find_class(self, name: int | str) -> int:
-        """The index of a class given by its index, its digits, or its category.
-
-        Raises:
-            ValueError: no such class, or several; lists the candidates.
-        """
-        categories = self.model.categories
-        if isinstance(name, str) and not (name.isascii() and name.isdigit()):
-            exact = [i for i, category in enumerate(categories) if category == name]
-            folded = [i for i, category in enumerate(categories) if category.casefold() == name.casefold()]
-            found = exact or folded
-            if len(found) == 1:
-                return found[0]
-            if not found:
-                close = difflib.get_close_matches(name.casefold(), [c.casefold() for c in categories], 5, 0.7)
-                found = [i for i, c in enumerate(categories) if name.strip() and name.casefold() in c.casefold()][:5]
-                found += [i for i, c in enumerate(categories) if c.casefold() in close and i not in found]
-                problem = f"There is no class {name!r}"
-            else:
-                problem = f"The class {name!r} is not unique"
-            hint = ", ".join(f"{categories[i]} ({i})" for i in found) or f"an index from 0 to {len(categories) - 1}"
-            raise ValueError(f"{problem}: try {hint}.")
-        index = int(name)
-        if isinstance(name, bool) or not 0 <= index < len(categories):
-            raise ValueError(f"The class index must lie between 0 and {len(categories) - 1}, not {name}.")
-        return index
 
     def _differentiate(
         self,

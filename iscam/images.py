@@ -6,6 +6,7 @@ Visitors' files are read here and nowhere else. Every failure is a ValueError wi
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import stat
 import threading
@@ -49,11 +50,13 @@ class Photo:
     image: RGB, upright, without EXIF or any other metadata; may be smaller than `size` once `reduced`.
     size: (width, height) of the whole photo, upright, in pixels.
     name: the file's name, or "photo" for bytes and PIL images.
+    sha256: of the file's bytes, in hexadecimal; empty for PIL images.
     """
 
     image: Image.Image
     size: tuple[int, int]
     name: str
+    sha256: str = ""
 
     def reduced(self, longest: int = 1024) -> Photo:
         """The same photo for display: the image at most `longest` pixels on its longer side, `size` as it was."""
@@ -125,7 +128,7 @@ def read_photo(source: str | Path | bytes | Image.Image | Photo, allowed: Sequen
     if len(data) > MAX_FILE_BYTES:
         raise ValueError(f"{shown} is larger than {MAX_FILE_BYTES // 1_000_000} MB: save the photo smaller.")
     image = _decode(data, shown)
-    return Photo(image, image.size, name)
+    return Photo(image, image.size, name, hashlib.sha256(data).hexdigest())
 
 
 def _printable(name: str) -> str:

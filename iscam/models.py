@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 DEFAULT_MODEL = "photo11"
+LONGEST_NAME = 200  # letters; the suggestions for a name take a time that grows with its length
 BUNDLED_WEIGHTS = Path(__file__).resolve().parent.parent / "assets" / "bundled" / "photo11.safetensors"
 
 
@@ -60,6 +62,44 @@ class LoadedModel:
             return ""
         with self.weights_file.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def find_layer(self, name: str | None) -> str:
+        """The layer's name (None: the model's default). Raises ValueError, with the sensible ones, if there is none."""
+        if name is None:
+            return self.layer
+        if name not in dict(self.network.named_modules()):
+            raise ValueError(f"{self.label} has no layer {name!r}: choose one of {', '.join(self.layers)}.")
+        return name
+
+    def find_class(self, name: int | str) -> int:
+        """The index of a class given by its index, its digits, or its category: exact, else the only one but for case.
+
+        Raises:
+            ValueError: no such class, or several; lists the candidates.
+        """
+        last = len(self.categories) - 1
+        if isinstance(name, str) and len(name) > LONGEST_NAME:
+            raise ValueError(f"No class has a name of {len(name)} letters: try an index from 0 to {last}.")
+        if isinstance(name, int) or (name.isascii() and name.isdigit()):
+            index = int(name)
+            if isinstance(name, bool) or not 0 <= index <= last:
+                raise ValueError(f"The class index must lie between 0 and {last}, not {name}.")
+            return index
+        folded = [category.casefold() for category in self.categories]
+        found = [i for i, category in enumerate(self.categories) if category == name]
+        found = found or [i for i, category in enumerate(folded) if category == name.casefold()]
+        if len(found) == 1:
+            return found[0]
+        problem = f"The class {name!r} is not unique" if found else f"There is no class {name!r}"
+        candidates = found or self._similar(name.casefold(), folded)
+        hint = ", ".join(f"{self.categories[i]} ({i})" for i in candidates) or f"an index from 0 to {last}"
+        raise ValueError(f"{problem}: try {hint}.")
+
+    def _similar(self, name: str, folded: list[str]) -> list[int]:
+        """Up to ten classes whose case-folded category contains the name or is spelt much like it."""
+        close = difflib.get_close_matches(name, folded, 5, 0.7)
+        containing = [i for i, category in enumerate(folded) if name.strip() and name in category][:5]
+        return containing + [i for i, category in enumerate(folded) if category in close and i not in containing][:5]
 
 
 def _row(key: str, label: str, layers: dict[str, int], cam: bool) -> ModelSpec:

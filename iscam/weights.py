@@ -70,9 +70,7 @@ def load_bundled(device: str) -> LoadedModel:
 def load_torchvision(spec: ModelSpec, device: str) -> LoadedModel:
     """A torchvision model with its DEFAULT weights, through torchvision's own loader and from its cache."""
     weights = torchvision.models.get_model_weights(spec.key).DEFAULT
-    file = cached_weights(weights.url)
-    if not file.exists():
-        fetch(weights.url, file)
+    file = ensure_weights(spec.key)
     try:
         read_checkpoint(file)  # torchvision would unpickle anything that lies in the cache
         network = build(spec.key, weights=weights)
@@ -81,6 +79,19 @@ def load_torchvision(spec: ModelSpec, device: str) -> LoadedModel:
     transforms = weights.transforms()
     geometry = Geometry(transforms.resize_size[0], transforms.crop_size[0])
     return describe(network, spec, tuple(weights.meta["categories"]), geometry, transforms, file, device)
+
+
+def ensure_weights(key: str) -> Path:
+    """The file of a torchvision model's DEFAULT weights in torch.hub's cache, downloaded if it is not there.
+
+    Raises:
+        OSError: it could not be downloaded; one sentence with file and folder.
+    """
+    url = torchvision.models.get_model_weights(key).DEFAULT.url
+    file = cached_weights(url)
+    if not file.exists():
+        fetch(url, file)
+    return file
 
 
 def load_checkpoint(

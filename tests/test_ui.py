@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,7 +55,9 @@ class StandIn:
     """An explainer whose IS-CAM takes ten batches and waits before each while `pace` is not set."""
 
     def __init__(self) -> None:
-        self.model = SimpleNamespace(categories=CATEGORIES, layer="layer3", layers=MODELS["photo11"].layers)
+        self.model = SimpleNamespace(
+            categories=CATEGORIES, layer="layer3", layers=MODELS["photo11"].layers, find_class=int
+        )
         self.pace = threading.Event()
         self.pace.set()
         self.beat = 0.0  # seconds per batch
@@ -73,9 +77,6 @@ class StandIn:
     def refusal(self, method: str, layer: str) -> str | None:
         return "CAM needs another head." if method == "cam" else None
 
-    def find_class(self, name: int | str) -> int:
-        return int(name)
-
     def explain(
         self,
         analysis: Any,
@@ -88,6 +89,8 @@ class StandIn:
         progress: Callable[[Progress], None] | None,
         stop: threading.Event,
     ) -> Explanation:
+        if reason := self.refusal(method, analysis.layer):
+            raise ValueError(reason)
         self.running += 1
         assert self.running == 1, "two jobs at once"
         done, total = 0, 10 if method == "is-cam" else 0
@@ -221,6 +224,12 @@ def test_classes_start_with_the_predictions_and_are_told_apart_by_index() -> Non
     assert text.class_choices(CATEGORIES, rows, nobody=True)[0][1] == text.NOBODY
 
 
+def test_equal_class_names_carry_their_index_and_others_do_not() -> None:
+    rows = [Prediction(1, "crane", 0.5), Prediction(2, "dog", 0.25)]
+    labels = [label for label, _ in text.class_choices(("crane", "crane", "dog"), rows)]
+    assert labels == ["crane (1) · 50.0 %", "dog · 25.0 %", "crane (0)"]
+
+
 def test_html_is_escaped() -> None:
     rows = StandIn().analyse(None, None).predictions  # type: ignore[arg-type]
     evil = '"><script>alert(1)</script>'
@@ -286,8 +295,8 @@ def test_right_settings_become_a_question(photo: dict[str, str]) -> None:
 
 def test_equal_photos_have_equal_digests(photo: dict[str, str], uploads: Path) -> None:
     shutil.copy(photo["path"], uploads / "copy.png")
-    assert checks.question({"path": str(uploads / "copy.png")}).digest == checks.question(photo).digest
-    assert checks.question({"path": str(OPENING)}).digest != checks.question(photo).digest
+    assert checks.question({"path": str(uploads / "copy.png")}).photo.sha256 == checks.question(photo).photo.sha256
+    assert checks.question({"path": str(OPENING)}).photo.sha256 != checks.question(photo).photo.sha256
 
 
 @pytest.mark.parametrize(
@@ -410,6 +419,62 @@ def test_background_work_gives_way_and_is_taken_up_again() -> None:
     assert order == ["ann", "bob", "background"]
 
 
+def test_background_work_that_waits_stays_behind_visitors_who_come_later() -> None:
+    worker, gate, order = Worker(), threading.Event(), []
+    first = worker.submit("first", lambda job: void(gate.wait(5)))
+    until(lambda: worker.ahead(first) is None)
+    waiting = worker.submit("", lambda job: order.append("background"), background=True)
+    late = [worker.submit(name, lambda job, name=name: order.append(name)) for name in ("ann", "bob")]
+    assert [worker.ahead(job) for job in (*late, waiting)] == [1, 2, 3]
+    gate.set()
+    for job in (*late, waiting):
+        told(job)
+    assert order == ["ann", "bob", "background"]
+
+
+def test_what_one_visitor_fetches_stalls_no_other() -> None:
+    """A download runs beside the compute thread; its job takes its turn when it is there."""
+    worker, arrived = Worker(), threading.Event()
+    slow = worker.submit("ann", lambda job: job.tell("ann's"), fetch=lambda job: void(arrived.wait(5)))
+    assert told(worker.submit("bob", lambda job: job.tell("bob's"))) == ["bob's"]
+    assert not slow._ended
+    arrived.set()
+    assert told(slow) == ["ann's"]
+
+
+def test_a_job_that_is_still_fetching_can_be_stopped_and_counts_as_waiting() -> None:
+    worker, arrived, done = Worker(), threading.Event(), []
+    jobs = [
+        worker.submit(str(number), lambda job: done.append(job), fetch=lambda job: void(arrived.wait(5)))
+        for number in range(MAX_WAITING)
+    ]
+    with pytest.raises(ValueError, match="waiting already"):
+        worker.submit("one too many", lambda job: None)
+    worker.release_owner("0")
+    assert told(jobs[0]) == []
+    arrived.set()
+    for job in jobs[1:]:
+        told(job)
+    assert set(done) == set(jobs[1:])
+
+
+def test_a_job_that_is_over_lets_its_work_go() -> None:
+    """Pages keep their jobs, and work holds a full-size photo."""
+    worker = Worker()
+
+    class Work:
+        def __call__(self, job: Job) -> None:
+            job.tell("done")
+
+    work = Work()
+    gone = weakref.ref(work)
+    job = worker.submit("ann", work)
+    del work
+    assert told(job) == ["done"]
+    worker.submit("bob", lambda job: None)  # the thread itself remembers only the job it is at
+    until(lambda: gone() is None)
+
+
 def test_the_thread_survives_whatever_a_job_raises(caplog: pytest.LogCaptureFixture) -> None:
     """An error for people arrives as it is; of a fault in the program only the log tells."""
 
@@ -432,7 +497,7 @@ def test_the_thread_survives_whatever_a_job_raises(caplog: pytest.LogCaptureFixt
 
 
 def ask(digest: str = "d", **changes: Any) -> Question:
-    return Question(Photo(Image.new("RGB", (50, 30)), (50, 30), "x"), digest, **changes)
+    return Question(Photo(Image.new("RGB", (50, 30)), (50, 30), "x", digest), **changes)
 
 
 def run(work: Callable[[Job], None]) -> list[Any]:
@@ -452,6 +517,32 @@ def test_photos_are_analysed_once_and_few_are_kept(network: StandIn) -> None:
     for number in range(KEPT_ANALYSES + 3):
         run(bench.predict(ask(str(number))))
     assert len(bench._analyses) == KEPT_ANALYSES
+
+
+def test_pages_keep_no_analysis_alive(network: StandIn) -> None:
+    """An analysis holds up to 256 MB of scores: the bench's bound is worth nothing if the news of old jobs hold them."""
+
+    class Analysis(SimpleNamespace):
+        pass
+
+    analyses: list[weakref.ref[Analysis]] = []
+
+    def analyse(photo: Photo, layer: str | None) -> Analysis:
+        analysis = Analysis(**vars(StandIn.analyse(network, photo, layer)))
+        analyses.append(weakref.ref(analysis))
+        return analysis
+
+    network.analyse = analyse  # type: ignore[method-assign]
+    bench = Bench(lambda key: network)
+    pages = []
+    for number in range(KEPT_ANALYSES + 3):
+        job = Job("ann", bench.explain(ask(str(number), methods=("grad-cam",))))
+        bench.explain(ask(str(number), methods=("grad-cam",)))(job)
+        job.end()
+        pages.append((job, told(job)))
+    gc.collect()
+    assert sum(analysis() is not None for analysis in analyses) == KEPT_ANALYSES
+    assert all(news.explanation.weights is None for _, told in pages for news in told if isinstance(news, Mapped))
 
 
 def test_few_models_are_kept_and_their_analyses_go_with_them() -> None:
@@ -475,6 +566,47 @@ def test_without_weights_the_bundled_model_predicts_and_says_why(network: StandI
     assert news[1].sentence.startswith("The weights") and (news[3].model, news[3].layer) == ("photo11", "layer3")
     with pytest.raises(OSError, match="could not be downloaded"):  # a question about vgg16 gets no answer about another
         run(bench.explain(ask(model="vgg16")))
+
+
+def test_a_failed_download_is_told_once_and_not_tried_again_by_the_compute_thread(network: StandIn) -> None:
+    threads: list[str] = []
+
+    def download(key: str) -> None:
+        threads.append(threading.current_thread().name)
+        raise OSError("The weights could not be downloaded: use photo11.")
+
+    def load(key: str) -> Any:
+        assert key == "photo11"
+        return network
+
+    bench, worker, question = Bench(load, download), Worker(), ask(model="vgg16")
+    news = told(worker.submit("ann", bench.predict(question), fetch=bench.fetch(question)))
+    assert [type(each) for each in news] == [Loading, Unavailable, Loading, Analysed]
+    news = told(worker.submit("ann", bench.explain(question), fetch=bench.fetch(question)))
+    assert news[-1] == Failed("The weights could not be downloaded: use photo11.")
+    assert threads == ["fetch", "fetch"]
+
+
+def test_nothing_is_fetched_for_models_that_are_here(network: StandIn) -> None:
+    bench = Bench(lambda key: network, lambda key: None)
+    assert bench.fetch(ask()) is None
+    assert bench.fetch(ask(model="vgg16")) is not None
+    run(bench.predict(ask(model="vgg16")))
+    assert bench.fetch(ask(model="vgg16")) is None
+
+
+def test_the_opening_example_goes_on_with_the_bundled_model(network: StandIn) -> None:
+    """Nobody chose the start model, so a damaged file in the cache must not cost the page its example."""
+
+    def load(key: str) -> Any:
+        if key != "photo11":
+            raise OSError("The weights file is damaged: delete it and try again.")
+        return network
+
+    job = Job("", lambda job: None, background=True)
+    Bench(load).explain(ask(model="resnet18", methods=("grad-cam",)))(job)
+    job.end()
+    assert [type(each) for each in told(job)] == [Loading, Unavailable, Loading, Analysed, Mapped]
 
 
 def test_methods_answer_one_after_the_other_and_one_refusal_stops_none(network: StandIn) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,10 +68,8 @@ def question(
     if not isinstance(file, str) or not file:
         raise ValueError("There is no photo: upload one, paste one, or take an example.")
     read = read_photo(file, allowed=[Path(get_upload_folder()), EXAMPLES])
-    with Path(file).open("rb") as contents:
-        digest = hashlib.file_digest(contents, "sha256").hexdigest()
     chosen = tuple(key for key in METHODS if key in methods)
-    return Question(read, digest, model, layer, target, against, whole(steps), chosen, path, weighting)
+    return Question(read, model, layer, target, against, whole(steps), chosen, path, weighting)
 
 
 def whole(steps: Any) -> int:

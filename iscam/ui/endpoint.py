@@ -39,7 +39,7 @@ def add(worker: Worker, bench: Bench) -> None:
         """
         try:
             question = checks.question(photo, model, layer, target, None, steps, methods, path, weighting)
-            job = worker.submit(uuid.uuid4().hex, bench.explain(question))
+            job = worker.submit(uuid.uuid4().hex, bench.explain(question), fetch=bench.fetch(question))
         except (ValueError, OSError) as error:
             raise gr.Error(str(error), print_exception=False) from error
         return _answer([news for batch in job.follow() for news in batch], model)
@@ -61,17 +61,16 @@ def _answer(all_news: list[object], model: str) -> dict[str, Any]:
             case Refused(method, sentence):
                 refused[method] = sentence
     assert analysed is not None  # else the job has failed
-    analysis = analysed.analysis
-    png = render.encoded(render.comparison_figure(analysis.photo, analysis.crop, maps))
+    png = render.encoded(render.comparison_figure(analysed.photo, analysed.crop, maps))
     file = save_bytes_to_cache(png, "explanation.png", get_upload_folder())
     return {
         "model": model,
         "layer": analysed.layer,
-        "photo_size": list(analysis.photo.size),
-        "crop": list(analysis.crop),
+        "photo_size": list(analysed.photo.size),
+        "crop": list(analysed.crop),
         "predictions": [
             {"index": row.index, "category": row.category, "probability": row.probability}
-            for row in analysis.predictions
+            for row in analysed.predictions
         ],
         "methods": {
             explanation.method: {

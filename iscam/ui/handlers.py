@@ -19,8 +19,8 @@ from . import checks, text
 from .checks import Look
 from .layout import OPENING, Page
 from .shown import Shown
-from .tasks import Analysed, Bench, Contrasted, Mapped, Refused, Sharpening, Unavailable
-from .worker import Job, Worker
+from .tasks import Analysed, Bench, Contrasted, Mapped, Question, Refused, Sharpening, Unavailable
+from .worker import Job, Work, Worker
 
 Value = TypeVar("Value")
 Updates = dict[Any, Any]  # component -> its new value or properties
@@ -105,7 +105,7 @@ class Handlers:
         yield self._cleared("Looking at the photo …")
         try:
             question, look = checks.question(photo, model, layer), checks.look(opacity, colours, view)
-            job = self.worker.submit(checks.session(request), self.bench.predict(question))
+            job = self._submit(request, question, self.bench.predict(question))
         except (ValueError, OSError) as error:
             yield self._cleared(str(error))
             raise gr.Error(str(error), print_exception=False) from error
@@ -135,7 +135,7 @@ class Handlers:
         try:
             question = checks.question(photo, model, layer, target, rival, steps, methods, path, weighting)
             look = checks.look(opacity, colours, view)
-            job = self.worker.submit(checks.session(request), self.bench.explain(question))
+            job = self._submit(request, question, self.bench.explain(question))
         except (ValueError, OSError) as error:
             raise gr.Error(str(error), print_exception=False) from error
         try:
@@ -175,6 +175,9 @@ class Handlers:
 
     # What the handlers share
 
+    def _submit(self, request: gr.Request, question: Question, work: Work) -> Job:
+        return self.worker.submit(checks.session(request), work, fetch=self.bench.fetch(question))
+
     def _follow(self, shown: Shown, request: gr.Request, new_choices: bool) -> Iterator[Updates]:
         """Show a job's news until it ends, or the page belongs to another job by then."""
         page = self.page
@@ -212,8 +215,7 @@ class Handlers:
         match news:
             case Unavailable(sentence):
                 gr.Warning(sentence, duration=None)
-            case Analysed(model, layer, categories, layers, analysis):
-                top = analysis.predictions
+            case Analysed(model, layer, categories, layers, predictions=top):
                 updates: Updates = {page.predictions: text.predictions(top, model), page.framed: shown.framed()}
                 if not new_choices:
                     return updates

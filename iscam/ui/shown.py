@@ -47,9 +47,8 @@ class Shown:
                 self.sentence = f"Loading {label}: the first time, its weights may have to be downloaded …"
             case Unavailable(sentence):
                 self.sentence = sentence
-            case Analysed(model=model, analysis=analysis):
-                self.photo, self.crop = analysis.photo.reduced(CARD_PIXELS), analysis.crop
-                top = analysis.predictions[0]
+            case Analysed(model=model, photo=photo, crop=crop, predictions=(top, *_)):
+                self.photo, self.crop = photo.reduced(CARD_PIXELS), crop
                 self.sentence = f"{MODELS[model].label} sees {top.category}, {text.per_cent(top.probability)}."
             case Sharpening(explanation, done, total, left):
                 self.maps[explanation.method] = explanation

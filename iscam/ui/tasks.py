@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,10 +14,10 @@ from iscam.models import DEFAULT_MODEL, MODELS
 from iscam.path import DEFAULT_STEPS
 
 if TYPE_CHECKING:
-    from iscam.explain import Analysis, Explainer, Explanation, Progress
+    from iscam.explain import Analysis, Explainer, Explanation, Prediction, Progress
     from iscam.images import Photo
 
-    from .worker import Job
+    from .worker import Job, Work
 
 KEPT_MODELS = 2
 KEPT_ANALYSES = 6  # each keeps the scores of a photo, so that a second question about it costs little or nothing
@@ -25,10 +26,9 @@ PREVIEW_SECONDS = 0.3
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """What a visitor asks. `digest` is the SHA-256 of the photo's file; None means the default or top class."""
+    """What a visitor asks; None means the default layer or the top class."""
 
     photo: Photo
-    digest: str
     model: str = DEFAULT_MODEL
     layer: str | None = None
     target: int | str | None = None
@@ -55,13 +55,15 @@ class Unavailable:
 
 @dataclass(frozen=True, eq=False)
 class Analysed:
-    """News: the photo went through the network once."""
+    """News: the photo went through the network once. Pages keep their news, so the analysis with its scores is not in it."""
 
     model: str
     layer: str
     categories: tuple[str, ...]
     layers: dict[str, tuple[int, int]]
-    analysis: Analysis
+    photo: Photo  # reduced
+    crop: tuple[int, int, int, int]
+    predictions: tuple[Prediction, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,16 +108,46 @@ def load_explainer(key: str) -> Explainer:
     return iscam.Explainer(iscam.load_model(key))
 
 
+def fetch_weights(key: str) -> None:
+    """Download a model's weights unless they are here. Raises OSError, a sentence with file and folder."""
+    from iscam.weights import ensure_weights
+
+    ensure_weights(key)
+
+
 class Bench:
     """The models and analyses used last, for the compute thread alone."""
 
-    def __init__(self, load: Callable[[str], Explainer] = load_explainer) -> None:
+    def __init__(
+        self, load: Callable[[str], Explainer] = load_explainer, download: Callable[[str], None] = fetch_weights
+    ) -> None:
         self._load = load
+        self._download = download
+        self._downloading = threading.Lock()
         self._explainers: OrderedDict[str, Explainer] = OrderedDict()
         self._analyses: OrderedDict[tuple[str, str, str], Analysis] = OrderedDict()
 
+    def fetch(self, question: Question) -> Work | None:
+        """What is to be done beside the compute thread before a question's work; None if nothing is.
+
+        One download at a time: two visitors who want the same weights must not write the same file.
+        """
+        if question.model == DEFAULT_MODEL or question.model in self._explainers:
+            return None
+
+        def work(job: Job) -> None:
+            job.tell(Loading(MODELS[question.model].label))
+            with self._downloading:
+                if not job.stop.is_set():
+                    self._download(question.model)
+
+        return work
+
     def explainer(self, key: str, job: Job) -> Explainer:
+        """The model's explainer. Raises OSError, a sentence, if the model cannot be had."""
         if key not in self._explainers:
+            if job.trouble is not None and key != DEFAULT_MODEL:
+                raise job.trouble
             job.tell(Loading(MODELS[key].label))
             while len(self._explainers) >= KEPT_MODELS:  # before the next is loaded: networks can be large
                 gone, _ = self._explainers.popitem(last=False)
@@ -125,44 +157,51 @@ class Bench:
         self._explainers.move_to_end(key)
         return self._explainers[key]
 
-    def analyse(self, question: Question, job: Job) -> tuple[Explainer, Analysis]:
-        """The photo's analysis at the layer in question, from the bench if it lies there."""
-        explainer = self.explainer(question.model, job)
+    def analyse(self, question: Question, job: Job, substitute: bool) -> tuple[Explainer, Analysis]:
+        """The photo's analysis at the layer in question, from the bench if it lies there.
+
+        With `substitute` the bundled model answers if the one in question cannot be had.
+        """
+        try:
+            explainer = self.explainer(question.model, job)
+        except OSError as error:
+            if not substitute or question.model == DEFAULT_MODEL:
+                raise
+            job.tell(Unavailable(str(error)))
+            return self.analyse(replace(question, model=DEFAULT_MODEL, layer=None), job, substitute=False)
         layer = question.layer or explainer.model.layer
-        place = (question.digest, question.model, layer)
+        place = (question.photo.sha256, question.model, layer)
         if place not in self._analyses:
             while len(self._analyses) >= KEPT_ANALYSES:
                 self._analyses.popitem(last=False)
             self._analyses[place] = explainer.analyse(question.photo, layer)
         self._analyses.move_to_end(place)
         analysis = self._analyses[place]
-        job.tell(Analysed(question.model, layer, explainer.model.categories, explainer.model.layers, analysis))
+        model, seen = explainer.model, (analysis.photo, analysis.crop, analysis.predictions)
+        job.tell(Analysed(question.model, layer, model.categories, model.layers, *seen))
         return explainer, analysis
 
-    def predict(self, question: Question) -> Callable[[Job], None]:
-        """The work of a new photo or model. If the model cannot be had, the bundled one answers."""
+    def predict(self, question: Question) -> Work:
+        """The work of a new photo or model."""
 
         def work(job: Job) -> None:
-            try:
-                self.analyse(question, job)
-            except OSError as error:
-                if question.model == DEFAULT_MODEL:
-                    raise
-                job.tell(Unavailable(str(error)))
-                self.analyse(replace(question, model=DEFAULT_MODEL, layer=None), job)
+            self.analyse(question, job, substitute=True)
 
         return work
 
-    def explain(self, question: Question) -> Callable[[Job], None]:
-        """The work of the maps, method after method. Called again after a stop, it goes on with the method it was at."""
+    def explain(self, question: Question) -> Work:
+        """The work of the maps, method after method. Called again after a stop, it goes on with the method it was at.
+
+        Nobody chose the model of a background job, so another may take its place there.
+        """
         remaining = list(question.methods)
         earlier: list[Explanation] = []  # of the method it was at, before it was stopped
 
         def work(job: Job) -> None:
-            explainer, analysis = self.analyse(question, job)
+            explainer, analysis = self.analyse(question, job, substitute=job.background)
             for name in (question.target, question.against):
                 if name is not None:
-                    explainer.find_class(name)  # raises for all methods at once
+                    explainer.model.find_class(name)  # raises for all methods at once
             while remaining and not job.stop.is_set():
                 explanation = self._map(explainer, analysis, question, remaining[0], job)
                 if explanation is not None:
@@ -181,10 +220,6 @@ class Bench:
         self, explainer: Explainer, analysis: Analysis, question: Question, method: str, job: Job
     ) -> Explanation | None:
         """The map of a method, previewed as it sharpens; None, and why, if the method cannot answer."""
-        reason = explainer.refusal(method, analysis.layer)
-        if reason is not None:
-            job.tell(Refused(method, reason))
-            return None
         start = shown = time.monotonic()
 
         def progress(report: Progress) -> None:
@@ -209,18 +244,18 @@ class Bench:
             job.tell(Refused("contrast", "None of the chosen methods can contrast two classes: choose IS-CAM as well."))
             return
         try:
-            rival = explainer.model.categories[explainer.find_class(question.against or 0)]
+            rival = explainer.model.categories[explainer.model.find_class(question.against or 0)]
             explanation = _ask(explainer, analysis, able[0], question, job, against=question.against)
         except ValueError as error:
             job.tell(Refused("contrast", str(error)))
             return
-        job.tell(Contrasted(explanation, rival))
+        job.tell(Contrasted(_summed([explanation]), rival))
 
 
 def _summed(parts: list[Explanation]) -> Explanation:
-    """The last of the parts, with the time and passes of all."""
+    """The last of the parts, with the time and passes of all, without the weights: pages keep it and show only the map."""
     seconds, passes = sum(part.seconds for part in parts), sum(part.forward_passes for part in parts)
-    return replace(parts[-1], seconds=seconds, forward_passes=passes)
+    return replace(parts[-1], seconds=seconds, forward_passes=passes, weights=None)
 
 
 def _ask(

@@ -2,6 +2,7 @@
 
 Gradio changes threads between the steps of a generator and frees its slot before a stopped step has ended: torch's
 per-thread state and "one job at a time" are safe only on a thread of our own. Handlers submit a `Job` and follow its news.
+What a job must fetch first, such as a model's weights, is fetched on a thread beside, where nobody else has to wait for it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ TICK = 0.3  # seconds after which a reader without news is given control, to not
 
 log = logging.getLogger(__name__)
 
+Work = Callable[["Job"], None]
+
 
 @dataclass(frozen=True)
 class Failed:
@@ -28,13 +31,15 @@ class Failed:
 class Job:
     """A piece of work and its news, which any number of readers may follow, from the beginning and at their own pace.
 
-    Of the previews only the latest is kept, so slow readers cost no memory.
+    Of the previews only the latest is kept, so slow readers cost no memory. `trouble` is why its fetching failed; the work
+    may have an answer to that.
     """
 
-    def __init__(self, owner: str, work: Callable[[Job], None], background: bool = False) -> None:
+    def __init__(self, owner: str, work: Work, background: bool = False) -> None:
         self.owner = owner
-        self.work = work
+        self.work: Work | None = work
         self.background = background
+        self.trouble: OSError | None = None
         self.stop = threading.Event()
         self._changed = threading.Condition()
         self._news: list[object] = []
@@ -55,7 +60,9 @@ class Job:
             self._changed.notify_all()
 
     def end(self) -> None:
+        """No more news. Pages keep their jobs, so the work, which holds a full-size photo, is let go."""
         with self._changed:
+            self.work = None
             self._ended = True
             self._changed.notify_all()
 
@@ -86,25 +93,45 @@ class Worker:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._waiting: deque[Job] = deque()
+        self._fetching: set[Job] = set()
         self._running: Job | None = None
         threading.Thread(target=self._run, name="compute", daemon=True).start()
 
-    def submit(self, owner: str, work: Callable[[Job], None], background: bool = False) -> Job:
-        """Put work in the queue. Raises ValueError, a sentence, if too many are waiting."""
+    def submit(self, owner: str, work: Work, background: bool = False, fetch: Work | None = None) -> Job:
+        """Put work in the queue, once `fetch` is done. Raises ValueError, a sentence, if too many are waiting."""
         job = Job(owner, work, background)
         self.release_owner(owner)
         with self._changed:
-            if background:
-                self._waiting.append(job)
+            waiting = len(self._fetching) + sum(not other.background for other in self._waiting)
+            if waiting >= MAX_WAITING and not background:
+                raise ValueError(f"{waiting} visitors are waiting already: please try again in a minute.")
+            if fetch is None:
+                self._enqueue(job)
             else:
-                ready = sum(not other.background for other in self._waiting)
-                if ready >= MAX_WAITING:
-                    raise ValueError(f"{ready} visitors are waiting already: please try again in a minute.")
-                self._waiting.insert(ready, job)  # background jobs stay behind
-                if self._running is not None and self._running.background:
-                    self._running.stop.set()
-            self._changed.notify()
+                self._fetching.add(job)
+                threading.Thread(target=self._fetch, args=(job, fetch), name="fetch", daemon=True).start()
         return job
+
+    def _enqueue(self, job: Job) -> None:
+        """With the lock held: behind the visitors who came before; a background job behind all."""
+        if job.background:
+            self._waiting.append(job)
+        else:
+            self._waiting.insert(sum(not other.background for other in self._waiting), job)
+            if self._running is not None and self._running.background:
+                self._running.stop.set()
+        self._changed.notify()
+
+    def _fetch(self, job: Job, fetch: Work) -> None:
+        try:
+            fetch(job)
+        except OSError as error:
+            job.trouble = error
+        finally:
+            with self._changed:
+                if job in self._fetching:  # else it was released meanwhile
+                    self._fetching.remove(job)
+                    self._enqueue(job)
 
     def ahead(self, job: Job) -> int | None:
         """How many jobs run before this one; None if it is running or over."""
@@ -117,14 +144,16 @@ class Worker:
         """Stop a job, wherever it is: nobody waits for it any more."""
         job.stop.set()
         with self._changed:
-            if job in self._waiting:
-                self._waiting.remove(job)
+            if job in self._waiting or job in self._fetching:
+                self._waiting = deque(other for other in self._waiting if other is not job)
+                self._fetching.discard(job)
                 job.end()
 
     def release_owner(self, owner: str) -> None:
         """Stop whatever this visitor has running or waiting."""
         with self._changed:
-            jobs = [job for job in (self._running, *self._waiting) if job is not None and job.owner == owner]
+            known = (self._running, *self._waiting, *self._fetching)
+            jobs = [job for job in known if job is not None and job.owner == owner]
         for job in jobs:
             self.release(job)
 
@@ -135,6 +164,7 @@ class Worker:
                 self._changed.wait_for(lambda: self._waiting)
                 job = self._running = self._waiting.popleft()
             try:
+                assert job.work is not None  # it ends but once
                 job.work(job)
             except (ValueError, OSError) as error:
                 job.tell(Failed(str(error)))
