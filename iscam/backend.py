@@ -1,16 +1,28 @@
-"""How a batch is pushed through the network fast on this machine: precision, memory layout, batch size, threads."""
+"""How a batch is pushed through the network fast on this machine: precision, memory layout, batch size, threads.
+
+The passes run the network's own `forward`, with other weights put in its modules' places for the moment: batch norms
+folded into the convolutions before them, and, for the rough kind of pass, bfloat16.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 BATCH_SECONDS = 0.12  # a batch is the grain of a stop: aim at half of the 0.25 s that may pass
-MAX_ROWS = {"cpu": 16, "cuda": 128}  # small batches stay in a CPU's caches
+SIZES = {"cpu": (1, 4, 8, 16), "cuda": (1, 16, 64, 128)}  # small batches stay in a CPU's caches; few shapes to plan for
+TRIES = 2  # of each size: the first one pays for planning
+LARGE_BLOCK = 2**25 - 2**13  # bytes; just below the largest threshold
+GAIN = 0.97  # a larger batch must take less than this share of the time per row
+
+Swap = tuple[dict[str, Any], str, Any]  # a dictionary of a module, a name in it, and what to put there
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -31,24 +43,134 @@ def set_threads() -> None:
 
 
 class Pace:
-    """How many rows go into the next batch so that it takes about BATCH_SECONDS, learnt from the batches so far."""
+    """How many rows go into the next batch: the size that has taken the least time per row, of those that fit in time.
+
+    The sizes are tried in turn on the work itself, from small to large, as long as larger ones gain something.
+    """
 
     def __init__(self, device: torch.device) -> None:
-        self._most = MAX_ROWS[device.type]
-        self.rows = 1
+        self._sizes = SIZES[device.type]
+        self._times: list[list[float]] = [[]]  # seconds per row of each size tried so far
+        self._settled: int | None = None
+
+    @property
+    def seconds_per_row(self) -> float:
+        """Of the best size so far; infinite before the first batch."""
+        return min((min(times) for times in self._times if times), default=float("inf"))
+
+    def rows(self, left: int) -> int:
+        """The next batch's rows, when `left` rows are left to run."""
+        size = self._sizes[len(self._times) - 1] if self._settled is None else self._settled
+        return size if size <= left else max(size for size in self._sizes if size <= left)
 
     def learn(self, rows: int, seconds: float) -> None:
-        fitting = max(1, min(int(BATCH_SECONDS * rows / max(seconds, 1e-9)), 4 * self.rows, self._most))
-        self.rows = 1 << (
-            fitting.bit_length() - 1
-        )  # a power of two: every new batch shape costs the CPU's planner time
+        """Take note of a batch."""
+        if rows not in self._sizes[: len(self._times)]:
+            return
+        place = self._sizes.index(rows)
+        self._times[place].append(seconds / rows)
+        if self._settled is not None or place < len(self._times) - 1 or len(self._times[-1]) < TRIES:
+            return
+        best = [min(times) for times in self._times]
+        slower = len(best) > 1 and best[-1] > GAIN * best[-2]
+        following = self._sizes[len(best) : len(best) + 1]
+        if slower or not following or following[0] * best[-1] > BATCH_SECONDS:
+            self._settled = self._sizes[best.index(min(best))]
+        else:
+            self._times.append([])
 
 
-def timed_logits(run: Callable[[Tensor], Tensor], images: Tensor) -> tuple[Tensor, float]:
-    """Logits (B, K) in float32 that `run` gives for images (B, 3, H, W), without gradients, and the seconds it took."""
-    started = time.perf_counter()
-    with torch.no_grad():
-        logits = run(images.contiguous(memory_format=torch.channels_last)).float()
-        if images.is_cuda:
-            torch.cuda.synchronize()
-    return logits, time.perf_counter() - started
+class Backend:
+    """Passes of one network without gradients, precise (float32) and, where `has_rough`, rough (bfloat16) and cheaper.
+
+    `folds` names the convolutions, each with the batch norm that alone reads it (see `capture.foldable`). The weights are
+    read once, when a kind of pass is first used. `seconds` counts the time spent in the network.
+    """
+
+    def __init__(self, network: nn.Module, folds: Sequence[tuple[str, str]] = ()) -> None:
+        self.network = network
+        self.device = next(network.parameters()).device
+        # glibc raises its thresholds to a large block that is freed, and from then on keeps the memory of the activations
+        # instead of fetching it from the system again for every pass, which takes up to a fifth of a small network's time
+        torch.empty(LARGE_BLOCK, dtype=torch.uint8)
+        self.has_rough = has_bf16(self.device)
+        self.seconds = 0.0
+        self._folds = tuple(folds)
+        self._swaps: dict[bool, list[Swap]] = {}
+        self._paces: dict[str, Pace] = {}
+
+    @property
+    def description(self) -> str:
+        """What makes the passes fast, in words."""
+        kinds = ["bfloat16 and float32" if self.has_rough else "float32"]
+        if self._folds:
+            kinds.append(f"{len(self._folds)} batch norms folded")
+        return ", ".join(kinds)
+
+    def pace(self, kind: str) -> Pace:
+        """The batch size of one kind of pass, learnt over all photos."""
+        return self._paces.setdefault(kind, Pace(self.device))
+
+    def logits(self, images: Tensor, rough: bool = False) -> Tensor:
+        """Logits (B, K) in float32 of images (B, 3, H, W)."""
+        if rough not in self._swaps:
+            self._swaps[rough] = _swaps(self.network, self._folds, rough)
+
+        def run(images: Tensor) -> Tensor:
+            with swapped(self._swaps[rough]), torch.autocast(self.device.type, torch.bfloat16, enabled=rough):
+                logits: Tensor = self.network(images.contiguous(memory_format=torch.channels_last))
+            return logits
+
+        return self.timed("rough" if rough else "precise", run, images)
+
+    def timed(self, kind: str, run: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        """What `run` gives for images (B, 3, H, W), in float32; the time it takes sets the pace of its kind."""
+        started = time.perf_counter()
+        with torch.no_grad():
+            logits = run(images).float()
+            if images.is_cuda:
+                torch.cuda.synchronize()
+        seconds = time.perf_counter() - started
+        self.pace(kind).learn(len(images), seconds)
+        self.seconds += seconds
+        return logits
+
+
+def _swaps(network: nn.Module, folds: Sequence[tuple[str, str]], rough: bool) -> list[Swap]:
+    swaps: list[Swap] = []
+    folded: set[nn.Module] = set()
+    for conv_name, norm_name in folds:
+        conv, norm = network.get_submodule(conv_name), network.get_submodule(norm_name)
+        assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_mean is not None and norm.running_var is not None
+        statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        weight, bias = fuse_conv_bn_weights(conv.weight, conv.bias, *statistics)
+        swaps += [(conv._parameters, "weight", _frozen(weight, rough)), (conv._parameters, "bias", _frozen(bias))]
+        parent, _, child = norm_name.rpartition(".")
+        swaps.append((network.get_submodule(parent)._modules, child, nn.Identity()))
+        folded |= {conv, norm}
+    if rough:
+        for module in network.modules():
+            for name, parameter in module._parameters.items():
+                if module not in folded and parameter is not None and parameter.is_floating_point():
+                    swaps.append((module._parameters, name, _frozen(parameter, rough)))
+    return swaps
+
+
+def _frozen(values: Tensor, rough: bool = False) -> nn.Parameter:
+    """A parameter without gradient; rough ones in bfloat16, but for the short vectors, which cost nothing."""
+    kept = values.detach().bfloat16() if rough and values.ndim > 1 else values.detach()
+    return nn.Parameter(kept, requires_grad=False)
+
+
+@contextmanager
+def swapped(swaps: Sequence[Swap]) -> Iterator[None]:
+    """Put other things into modules while the body runs."""
+    before = [store[name] for store, name, _ in swaps]
+    try:
+        for store, name, value in swaps:
+            store[name] = value
+        yield
+    finally:
+        for (store, name, _), value in zip(swaps, before, strict=True):
+            store[name] = value

@@ -125,6 +125,32 @@ def ablated_logits(network: nn.Module, layer: str, images: Tensor, channels: Ten
     return logits
 
 
+def foldable(network: nn.Module, image: Tensor) -> tuple[tuple[str, str], ...]:
+    """Convolutions and the batch norms that read their output as it is, by name, from one pass over image (1, 3, H, W).
+
+    Whether something else reads that output too is not seen here. Parts that run more than once are left out.
+    """
+    makers: list[tuple[Tensor, str]] = []  # keeps the outputs alive, so that no two of them are the same object
+    readers: dict[str, list[str]] = {}
+
+    def made(name: str, output: Tensor) -> Tensor:
+        makers.append((output, name))
+        return output
+
+    def reads(name: str, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        readers.setdefault(name, []).append(next((maker for output, maker in makers if output is inputs[0]), ""))
+
+    with torch.no_grad(), undisturbed(network), ExitStack() as stack:
+        for name, module in network.named_modules():
+            if isinstance(module, nn.Conv2d):
+                stack.enter_context(hooked(network, name, partial(made, name)))
+            elif isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+                stack.callback(module.register_forward_pre_hook(partial(reads, name)).remove)
+        network(image)
+    runs = [name for _, name in makers]
+    return tuple((of[0], norm) for norm, of in readers.items() if len(of) == 1 and runs.count(of[0]) == 1)
+
+
 def map_sizes(network: nn.Module, layers: Iterable[str], image: Tensor) -> dict[str, tuple[int, int]]:
     """Height and width of the maps of each layer that has maps larger than 1x1, from one pass over image (1, 3, H, W)."""
     sizes: dict[str, tuple[int, int]] = {}

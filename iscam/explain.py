@@ -15,6 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from . import capture
+from .backend import Backend
+from .fast import Refinement
 from .images import Photo, read_photo
 from .masks import flat_channels, normalise, upsample
 from .methods import (
@@ -31,7 +33,7 @@ from .methods import (
 )
 from .models import LoadedModel
 from .path import DEFAULT_STEPS, WEIGHTINGS, integration_path
-from .scores import ScoreTable, noise_field, score
+from .scores import Scorer, ScoreTable, noise_field, pending
 
 GRADIENTS_KEPT = 16  # classes per analysis
 DOUBTFUL_PROBABILITY = 0.05
@@ -103,9 +105,9 @@ class Explainer:
     """Explains photos by one model. Use one from one thread at a time.
 
     Args:
-        model: from `load_model`.
-        engine: `exact`: every channel and step, in float32.
-        tolerance: how far a heatmap may be from the exact one, 0..1 (the exact engine needs none of it).
+        model: from `load_model`. Its weights are read when first used; for changed weights make another explainer.
+        engine: `fast`: to within the tolerance; `exact`: every channel and step, in float32.
+        tolerance: how far a heat map of the fast engine may be from the exact one, 0..1.
     """
 
     def __init__(self, model: LoadedModel, engine: str = DEFAULT_ENGINE, tolerance: float = 0.01) -> None:
@@ -116,6 +118,7 @@ class Explainer:
         self.model = model
         self.engine = engine
         self.tolerance = tolerance
+        self.backend = Backend(model.network, model.folds)
 
     def analyse(self, photo: str | Path | bytes | Image.Image | Photo, layer: str | None = None) -> Analysis:
         """One forward pass over the photo.
@@ -181,7 +184,13 @@ class Explainer:
         if rival == class_index:
             raise ValueError("The contrast needs two different classes.")
         classes = (class_index,) if rival is None else (class_index, rival)
-        network = self.model.network
+
+        scorer = Scorer(self.backend, analysis.layer, analysis.forward, analysis.table, stop)
+        probes = row.probes(settings)
+        weighting = settings.weighting if "noise" not in row.needs else WEIGHTINGS[0]
+        refinement = None
+        if self.engine == "fast" and "scores" in row.needs:
+            refinement = Refinement(scorer, probes, weighting, classes, self.tolerance)
 
         def build(rows: int, complete: bool) -> Explanation:
             evidence = [
@@ -191,22 +200,29 @@ class Explainer:
                     analysis.table,
                     analysis.gradients.get(_gradient_key(row, settings, c)) if "gradients" in row.needs else None,
                     self.model.head,
+                    None if refinement is None else refinement.averages(number),
                 )
-                for c in classes
+                for number, c in enumerate(classes)
             ]
             maps = _draw(row, evidence, classes)
+            error = (0.0 if complete else None) if refinement is None else refinement.error
             seconds = time.perf_counter() - started
-            return self._explanation(analysis, row, classes, evidence[0], maps, seconds, rows, complete)
+            return self._explanation(analysis, row, classes, evidence[0], maps, seconds, rows, error, complete)
 
         def report(done: int, total: int) -> None:
             if progress is not None:
                 progress(Progress(done, total, lambda: build(done, complete=False)))
 
-        with capture.undisturbed(network):
+        with capture.undisturbed(self.model.network):
             rows, complete = 0, True
-            if probes := row.probes(settings):
-                forward, table = analysis.forward, analysis.table
-                rows, complete = score(network, analysis.layer, forward, table, probes, classes, stop, report)
+            if refinement is not None:
+                scorer.report = lambda done: report(done, max(done, refinement.total))
+                complete, rows = refinement.run(), scorer.rows
+            elif probes:
+                analysis.table.reserve(probes, classes)
+                pairs = pending(analysis.forward, analysis.table, probes)
+                scorer.report = lambda done: report(done, len(pairs))
+                complete, rows = scorer.run(probes, pairs), scorer.rows
             elif "gradients" in row.needs:
                 rows, complete = self._differentiate(analysis, row, settings, classes, stop)
             return build(rows, complete)
@@ -250,6 +266,7 @@ class Explainer:
         drawn: tuple[Tensor | None, Tensor],
         seconds: float,
         rows: int,
+        error: float | None,
         complete: bool,
     ) -> Explanation:
         weights, raw = drawn
@@ -269,7 +286,7 @@ class Explainer:
             heatmap[0].cpu().numpy(),
             seconds,
             rows,
-            0.0 if complete else None,
+            error,
             complete,
             _note(row, evidence, classes[0], category, probability, weights, heatmap, complete),
             classes[1] if contrast else None,

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from .scores import Probe, ScoreTable
 
 DEFAULT_METHODS = ("is-cam", "score-cam", "grad-cam", "grad-cam++")
-ENGINES = ("exact",)  # every channel and step in float32
-DEFAULT_ENGINE = "exact"
+ENGINES = ("fast", "exact")  # to within a tolerance; every channel and step in float32
+DEFAULT_ENGINE = "fast"
 DEFAULT_SAMPLES = 8
 MAX_SAMPLES = 100
 XGRAD_EPSILON = 1e-7  # of the largest channel sum: below it a channel counts as silent
@@ -47,6 +47,7 @@ class Evidence:
     table: ScoreTable | None = None
     gradients: Tensor | None = None  # (C, h, w) for the class in question, averaged over noisy photos if that is needed
     head: Tensor | None = None  # (K, C)
+    averages: Tensor | None = None  # (C,) scores averaged over the probes by the fast engine, NaN where not known
 
 
 @dataclass(frozen=True)
@@ -79,14 +80,17 @@ class Method:
 
 def _average_scores(evidence: Evidence, class_index: int, averages: tuple[float, ...], method: Method) -> Tensor:
     """Channel weights (C,) from scores averaged over probes; channels not (fully) run get 0."""
-    assert evidence.table is not None
-    logits, probabilities, known = evidence.table.read(method.probes(evidence.settings), class_index)
-    shares = logits.new_tensor(averages)[:, None]  # (n, 1)
-    if evidence.settings.weighting == "logit" and method.key != "ss-cam":
-        mean = (shares * logits).sum(0).where(known, -float("inf"))
-        return mean.softmax(0) if known.any() else mean.new_zeros(mean.shape)
-    weights: Tensor = (shares * probabilities).sum(0).where(known, 0)
-    return weights
+    by_logit = evidence.settings.weighting == "logit" and method.key != "ss-cam"
+    mean = evidence.averages
+    if mean is None:
+        assert evidence.table is not None
+        logits, probabilities, known = evidence.table.read(method.probes(evidence.settings), class_index)
+        shares = logits.new_tensor(averages)[:, None]  # (n, 1)
+        mean = (shares * (logits if by_logit else probabilities)).sum(0).where(known, float("nan"))
+    known = ~mean.isnan()
+    if not by_logit:
+        return mean.where(known, 0)
+    return mean.where(known, -float("inf")).softmax(0) if known.any() else mean.new_zeros(mean.shape)
 
 
 def is_cam(evidence: Evidence, class_index: int) -> Tensor:

@@ -40,7 +40,8 @@ class LoadedModel:
     """A network in eval mode with all that is needed to explain a photo.
 
     `transforms` maps an RGB picture to the normalised input (3, H, W); `geometry` says which part of the photo that is.
-    `head` (K, C) is the linear head's weight where CAM applies at `head_layer`, else None.
+    `head` (K, C) is the linear head's weight where CAM applies at `head_layer`, else None. `folds` names convolutions, each
+    with the batch norm that alone reads it.
     """
 
     key: str
@@ -54,6 +55,7 @@ class LoadedModel:
     weights_file: Path | None
     head: Tensor | None
     head_layer: str | None
+    folds: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def weights_sha256(self) -> str:

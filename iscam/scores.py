@@ -3,19 +3,20 @@
 A probe says how the input row of a channel is made: the photo times the channel's mask times a multiplier, perhaps with
 noise added (SS-CAM), or the plain photo with the channel silenced in the network (Ablation-CAM). Scores are kept per
 (probe, channel), so a pair that has been run is not run again, for any class, method or number of steps.
+Which pairs are run is decided here for the exact engine, and in `fast.py` for the fast one.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .backend import Pace, timed_logits
+from .backend import Backend
 from .capture import ForwardPass, ablated_logits
 from .masks import flat_channels, make_masks
 
@@ -25,11 +26,19 @@ FEWEST_CLASSES = 16  # a store narrower than this forgets what the present reque
 
 @dataclass(frozen=True)
 class Probe:
-    """One kind of perturbed pass; `noise` is (seed, sample number) of the noise field added to the masked photo."""
+    """One kind of perturbed pass; `noise` is (seed, sample number) of the noise field added to the masked photo.
+
+    A `rough` one is run in bfloat16.
+    """
 
     multiplier: float = 1.0
     noise: tuple[int, int] | None = None
     silence: bool = False
+    rough: bool = False
+
+    def roughly(self) -> Probe:
+        """The same pass in bfloat16."""
+        return replace(self, rough=True)
 
 
 class ScoreTable:
@@ -47,6 +56,7 @@ class ScoreTable:
         self._classes = torch.arange(len(photo_logits), device=photo_logits.device)  # the kept columns
         self._blocks: dict[Probe, Tensor] = {}  # (C, kept classes + 1), the last column being log-sum-exp
         self._evaluated: dict[Probe, Tensor] = {}  # bool (C,)
+        self.blank: Tensor | None = None  # logits (K,) of a photo of which nothing is shown
         self.passes = 0
 
     @property
@@ -78,7 +88,7 @@ class ScoreTable:
 
     def put(self, probes: Sequence[Probe], channels: Tensor, logits: Tensor) -> None:
         """Keep logits (B, K) of rows (probes[i], channels[i])."""
-        values = torch.cat([logits[:, self._classes], logits.logsumexp(1, keepdim=True)], dim=1)
+        values = self.columns(logits)
         for row, probe in enumerate(probes):
             self._blocks[probe][channels[row]] = values[row]
             self._evaluated[probe][channels[row]] = True
@@ -86,10 +96,49 @@ class ScoreTable:
 
     def read(self, probes: Sequence[Probe], class_index: int) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (n, C) and probabilities (n, C) of one class, and for which channels (C,) all n are known."""
-        column = int((self._classes == class_index).nonzero())
+        column = self.column(class_index)
         logits = torch.stack([self._blocks[probe][:, column] for probe in probes])
         totals = torch.stack([self._blocks[probe][:, -1] for probe in probes])
         return logits, (logits - totals).exp(), ~self.missing(probes).any(0)
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        """The probes for which there is room, run or not."""
+        return tuple(self._blocks)
+
+    def evaluated(self, probe: Probe) -> Tensor:
+        """For which channels a probe has been run: bool (C,)."""
+        if probe in self._evaluated:
+            return self._evaluated[probe]
+        return torch.zeros(self._channels, dtype=torch.bool, device=self._classes.device)
+
+    def distributions(self, probe: Probe, channels: Tensor, precise: bool) -> Tensor:
+        """Logits (n, W) of passes that have been run, roughly if they have been and need not be `precise`; see `condensed`."""
+        values, rough = self._blocks.get(probe), self._blocks.get(probe.roughly())
+        if values is None or (rough is not None and not precise):
+            assert rough is not None
+            run = self._evaluated[probe.roughly()][channels, None]
+            values = rough[channels] if values is None else torch.where(run, rough[channels], values[channels])
+        else:
+            values = values[channels]
+        return self.condensed(values)
+
+    def condensed(self, values: Tensor) -> Tensor:
+        """Logits (n, W) whose softmax gives the probabilities of the kept classes, from kept logits and log-sum-exp
+        (n, kept + 1); if some classes are not kept, the last column stands for all of them."""
+        kept, total = values[:, :-1], values[:, -1:]
+        if len(self._classes) == len(self._ranking):
+            return kept
+        share = (kept - total).exp().sum(1, keepdim=True).clamp_max(1 - 1e-6)
+        return torch.cat([kept, total + torch.log1p(-share)], dim=1)
+
+    def columns(self, logits: Tensor) -> Tensor:
+        """Kept logits and log-sum-exp (n, kept + 1) from all logits (n, K)."""
+        return torch.cat([logits[:, self._classes], logits.logsumexp(1, keepdim=True)], dim=1)
+
+    def column(self, class_index: int) -> int:
+        """Where a kept class stands among the columns."""
+        return int((self._classes == class_index).nonzero())
 
     def _forget(self, keep: Sequence[Probe]) -> None:
         for probe in self._blocks.keys() - set(keep):
@@ -135,44 +184,77 @@ def masked_rows(
     return rows
 
 
-def score(
-    network: nn.Module,
-    layer: str,
-    forward: ForwardPass,
-    table: ScoreTable,
-    probes: Sequence[Probe],
-    wanted: Sequence[int],
-    stop: threading.Event | None,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[int, bool]:
-    """Run every (probe, channel) the table does not know yet, the strongest channels first.
+class Scorer:
+    """Runs (probe, channel) pairs of one photo and keeps their scores.
 
-    Returns the rows run, and whether nothing is left to run.
-
-    `progress(done, total)` is called after every batch. A set `stop` is answered before the next batch, which takes
-    about `backend.BATCH_SECONDS`; what has been run stays in the table. Flat channels have no mask and are not run.
+    A set `stop` is answered before the next batch, which takes about `backend.BATCH_SECONDS`; what has been run stays in
+    the table. `report(rows)` is called after every batch, with the rows run so far.
     """
-    table.reserve(probes, wanted)
+
+    def __init__(
+        self,
+        backend: Backend,
+        layer: str,
+        forward: ForwardPass,
+        table: ScoreTable,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.backend = backend
+        self.forward = forward
+        self.table = table
+        self.report: Callable[[int], None] | None = None
+        self.rows = 0
+        self._layer = layer
+        self._stop = stop
+
+    @property
+    def stopped(self) -> bool:
+        return self._stop is not None and self._stop.is_set()
+
+    def show_blank(self) -> Tensor:
+        """Logits (K,) of a photo of which nothing is shown: the start of every path."""
+        if self.table.blank is None:
+            self.table.blank = self.backend.logits(torch.zeros_like(self.forward.image))[0]
+            self.rows += 1
+        return self.table.blank
+
+    def run(self, probes: Sequence[Probe], pairs: Tensor) -> bool:
+        """Run pairs (rows, 2) of a channel and the place of a probe in `probes`, which are all of one kind.
+
+        Returns whether they have all been run.
+        """
+        if not len(pairs):
+            return True
+        kind = "silence" if probes[0].silence else "rough" if probes[0].rough else "precise"
+        image, pace = self.forward.image, self.backend.pace(kind)
+        fields = {probe.noise: noise_field(*probe.noise, image) for probe in probes if probe.noise is not None}
+        done = 0
+        while done < len(pairs) and not self.stopped:
+            batch = pairs[done : done + pace.rows(len(pairs) - done)]
+            channels, chosen = batch[:, 0], [probes[i] for i in batch[:, 1].tolist()]
+            if kind == "silence":
+                run = partial(ablated_logits, self.backend.network, self._layer, channels=channels)
+                logits = self.backend.timed(kind, run, image.expand(len(chosen), -1, -1, -1))
+            else:
+                logits = self.backend.logits(masked_rows(self.forward, chosen, channels, fields), kind == "rough")
+            self.table.put(chosen, channels, logits)
+            done += len(chosen)
+            self.rows += len(chosen)
+            if self.report is not None:
+                self.report(self.rows)
+        return done == len(pairs)
+
+
+def strongest_first(activations: Tensor) -> Tensor:
+    """Channels (C,) of (C, h, w) in the order of their total activation."""
+    return activations.abs().sum((1, 2)).argsort(descending=True)
+
+
+def pending(forward: ForwardPass, table: ScoreTable, probes: Sequence[Probe]) -> Tensor:
+    """Pairs (rows, 2) of channel and probe that have not been run, the strongest channels first; flat ones have no mask."""
     todo = table.missing(probes)  # (n, C)
     if not probes[0].silence:
         todo &= ~flat_channels(forward.activations)
-    order = forward.activations.abs().sum((1, 2)).argsort(descending=True)
-    pairs = todo.T[order].nonzero()  # (rows, 2): place in the order, probe number
-    fields = {probe.noise: noise_field(*probe.noise, forward.image) for probe in probes if probe.noise is not None}
-    pace = Pace(forward.image.device)
-    done = 0
-    while done < len(pairs) and not (stop is not None and stop.is_set()):
-        batch = pairs[done : done + pace.rows]
-        channels = order[batch[:, 0]]
-        chosen = [probes[i] for i in batch[:, 1].tolist()]
-        if chosen[0].silence:
-            run = partial(ablated_logits, network, layer, channels=channels)
-            logits, seconds = timed_logits(run, forward.image.expand(len(chosen), -1, -1, -1))
-        else:
-            logits, seconds = timed_logits(network, masked_rows(forward, chosen, channels, fields))
-        table.put(chosen, channels, logits)
-        pace.learn(len(chosen), seconds)
-        done += len(chosen)
-        if progress is not None:
-            progress(done, len(pairs))
-    return done, done == len(pairs)
+    order = strongest_first(forward.activations)
+    places = todo.T[order].nonzero()  # (rows, 2): place in the order, probe number
+    return torch.stack([order[places[:, 0]], places[:, 1]], dim=1)

@@ -25,8 +25,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torchvision.transforms import CenterCrop, Compose, Normalize, Resize, ToTensor
 
+from .backend import Backend
 from .bundled import network as bundled
-from .capture import forward_pass, map_sizes
+from .capture import foldable, forward_pass, map_sizes, undisturbed
 from .images import Geometry
 from .models import BUNDLED_WEIGHTS, MODELS, LoadedModel, ModelSpec
 
@@ -169,7 +170,17 @@ def describe(
         weights_file,
         head,
         head_layer,
+        find_folds(network, probe),
     )
+
+
+def find_folds(network: nn.Module, image: Tensor) -> tuple[tuple[str, str], ...]:
+    """The batch norms that can be folded into the convolutions before them; none if folding would change the logits."""
+    folds = foldable(network, image)
+    with torch.no_grad(), undisturbed(network):
+        plain = network(image)
+        same = torch.allclose(Backend(network, folds).logits(image), plain, rtol=1e-3, atol=1e-4)
+    return folds if same else ()
 
 
 def linear_head(network: nn.Module, layer: str, image: Tensor) -> Tensor | None:

@@ -1,0 +1,87 @@
+"""From what is known of some channels to all of them, and how far the map may then be off. Pure functions of tensors.
+
+What separates two rungs of the ladder, or a rough pass from a precise one, is known for the channels that stand on both
+and predicted for the others by kriging: a linear trend in what is known of a channel, plus a random field over the
+channels in which those with similar masks differ alike. The covariance of the predictions gives the error of the map.
+(Krige 1951; Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, sections 2.2, 2.7 and 5.4.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+SHARES = (0.05, 0.5, 0.95)  # of the variance that may belong to the random field; the likeliest is taken
+CONSTANT, SLOPE = 3.0, 1.0  # prior variances of the trend's coefficients, in units of the residual variance
+REACH = 2.0  # correlation length of the random field, in median distances between masks
+
+
+def standardised(*columns: Tensor) -> Tensor:
+    """Features (C, 1 + F): a constant, and each column with mean 0 and variance 1; NaN (unknown) becomes the mean."""
+    features = [torch.ones_like(columns[0], dtype=torch.double)]
+    for column in columns:
+        known = column[~column.isnan()].double()
+        features.append(((column.double() - known.mean()) / known.std().clamp_min(1e-6)).nan_to_num(0.0))
+    return torch.stack(features, dim=1)
+
+
+def likeness(masks: Tensor) -> Tensor:
+    """The random field's correlation (C, C) of channels with masks (C, h * w): exponential in their distance."""
+    distances = torch.cdist(masks, masks)
+    return torch.exp(-distances / (REACH * distances.median()).clamp_min(1e-6))
+
+
+def krige(
+    field: Tensor,
+    features: Tensor,
+    values: Tensor,
+    known: Tensor,
+    wanted: Tensor,
+    shares: Sequence[float] = (),
+    guess: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Predict `values` (C,) where they are `wanted` from where they are `known` (bool (C,)): means (u,), covariance (u, u).
+
+    `field` (C, C) is the correlation of the random part, `features` (C, F) carry the trend. Its scale is that of the errors
+    with which each known value is predicted from the others; `guess` is a standard deviation that counts as two more.
+    """
+    scales = features.new_full((features.shape[1],), SLOPE)
+    scales[0] = CONSTANT
+    trend = (features * scales) @ features.T
+    here, there = known.nonzero()[:, 0], wanted.nonzero()[:, 0]
+    found = values[here]
+    best = None
+    for share in shares or SHARES:
+        among = share * field[here][:, here] + trend[here][:, here] + (1 - share) * torch.eye(len(here)).to(field)
+        factor = torch.linalg.cholesky(among)
+        solved = torch.cholesky_solve(found[:, None], factor)[:, 0]
+        fit = 0.5 * len(here) * (found @ solved).clamp_min(1e-12).log() + factor.diagonal().log().sum()
+        if best is None or fit < best[0]:
+            best = fit, share, factor, solved
+    assert best is not None
+    _, share, factor, solved = best
+    precision = torch.cholesky_inverse(factor).diagonal()  # 1 / variance of each value given the others
+    variance = ((solved.square() / precision).sum() + 2 * guess**2) / (len(here) + (2 if guess else 0))
+    across = share * field[there][:, here] + trend[there][:, here]
+    apart = share * field[there][:, there] + trend[there][:, there] + (1 - share) * torch.eye(len(there)).to(field)
+    explained = across @ torch.cholesky_solve(across.T, factor)
+    return across @ solved, variance * (apart - explained)
+
+
+def influence(maps: Tensor, raw: Tensor, signed: bool) -> Tensor:
+    """By how much each value of the heat map (h * w) moves when a weight moves by 1: (C, h * w).
+
+    `maps` (C, h * w) are the activations, `raw` (h * w) their weighted sum before its ReLU, which `signed` maps do not have.
+    """
+    if signed:
+        peak = raw.abs().argmax()
+        scale = raw[peak].abs().clamp_min(1e-12)
+        return (maps - (raw / scale) * raw[peak].sign() * maps[:, peak, None]) / scale
+    positive = raw.relu()
+    low, high = positive.argmin(), positive.argmax()
+    span = (positive[high] - positive[low]).clamp_min(1e-12)
+    heat = (positive - positive[low]) / span
+    moved = torch.where(raw > 0, maps, 0)
+    return (moved - moved[:, low, None] - heat * (moved[:, high, None] - moved[:, low, None])) / span

@@ -1,0 +1,397 @@
+"""The fast engine: which passes to run next, until the map is known to within a tolerance.
+
+Nearly every channel is seen once, roughly. A few climb the whole ladder (`ladder.py`) and teach it how an average follows
+from less (`estimate.py`). Then, block after block, those passes are run that lower the error of the map most for their
+time. Channels are numbered here among the live ones, which are those that have a mask.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .estimate import influence, krige, likeness, standardised
+from .ladder import GRID, NOTHING, Rung, average, averaged, halved, ladder, normed_weights, whole
+from .masks import flat_channels
+from .scores import Probe, Scorer, ScoreTable, strongest_first
+
+FIRST = 0.75  # this share of the channels is seen at once, the strongest; the others if they turn out to matter
+PILOTS = 6  # channels that climb the whole ladder at first:
+STRONG = 3  # these because they carry the map, the others spread over the rest;
+AUDITED = 4  # of them are run precisely too, where their rung is known for few points
+FEW_CHANNELS = 24  # are simply run exactly
+MARGIN = 3.5  # standard deviations of the map at its worst place that its error is taken to stay within
+FLOOR = 1e-5  # of the estimate: float32 itself
+WORST = 8  # places of the map at which the gain of a pass is judged
+BLOCK = 20  # rough passes, or what takes as long, between two estimates,
+GROWTH = 0.04  # or this share of what has been run so far
+NEAR = 2.5  # passes of another path serve as the first rung within this factor of its multiplier
+PRECISE_COST = 1.6  # of a precise pass in rough ones, before both have been timed
+# What is expected of a step before anything is known of it, as a standard deviation of z that counts as two values:
+CLIMB_GUESS = 0.08  # of the last climb
+ROUND_GUESS = 0.06
+LEFT_GUESS = 0.5  # of what is left of the rounding when the few points of a channel are precise, as a share of it
+ROUNDING = (0.05,)  # rounding errors of channels have next to nothing to do with each other
+BETWEEN_POINTS = 0.25  # which part of the change by halving the points of a path may be their error (of second order)
+MINGLED = 0.95  # share of the random field in that error
+
+PRECISE, ROUGH, EITHER = "precise", "rough", "either"  # kinds of passes to run: the third if neither is known
+CLIMB, ROUND, FINISH, INTERPOLATE = "climb", "round", "finish", "interpolate"
+
+
+@dataclass(frozen=True, eq=False)
+class Gap:
+    """A step that some channels lack, and how far their `z` may be off because of it; `rung` is where the step leads."""
+
+    step: str
+    rung: int
+    channels: Tensor  # (u,)
+    covariance: Tensor  # (u, u)
+
+
+class Standing:
+    """Which channels stand on which rung: roughly or precisely (`has`), roughly (`rough`), precisely (`fine`); bool (C,)."""
+
+    def __init__(self, table: ScoreTable, rungs: Sequence[Rung], live: Tensor) -> None:
+        def every(rung: Rung, *kinds: bool) -> Tensor:
+            known = torch.ones(len(live), dtype=torch.bool, device=live.device)
+            for probe in rung.probes:
+                runs = [table.evaluated(probe.roughly() if rough else probe)[live] for rough in kinds]
+                known &= torch.stack(runs).any(0)
+            return known
+
+        self.has = [every(rung, True, False) for rung in rungs]
+        self.rough = [every(rung, True) for rung in rungs]
+        self.fine = [every(rung, False) for rung in rungs]
+
+
+class ClassScores:
+    """What is known of one class: `z` of each channel on each rung, as it is known (`low`) and precisely (`high`).
+
+    Each is worked out once, when a channel has reached the rung; NaN before.
+    """
+
+    def __init__(
+        self, table: ScoreTable, rungs: Sequence[Rung], live: Tensor, class_index: int, weighting: str
+    ) -> None:
+        self._table, self._rungs, self._live = table, rungs, live
+        self._class, self._weighting = class_index, weighting
+        self.low = torch.full((len(rungs), len(live)), torch.nan, device=live.device)
+        self.high = self.low.clone()
+
+    def update(self, standing: Standing, precise: Sequence[int]) -> None:
+        """Work out what has become known, precisely on these rungs only."""
+        for place, rung in enumerate(self._rungs):
+            self._fill(self.low[place], rung, standing.has[place], precise=False)
+            if place in precise:
+                self._fill(self.high[place], rung, standing.fine[place], precise=True)
+
+    def _fill(self, z: Tensor, rung: Rung, known: Tensor, precise: bool) -> None:
+        fresh = (known & z.isnan()).nonzero()[:, 0]
+        if len(fresh):
+            z[fresh] = self.average(rung, fresh, precise)
+
+    def average(self, rung: Rung, channels: Tensor, precise: bool = False) -> Tensor:
+        """z (c,) of channels that stand on a rung."""
+        logits = self._logits(rung.probes, channels, precise)
+        return average(rung, self._blank(), logits, self._table.column(self._class), self._weighting)
+
+    def told_by(self, probe: Probe, known: Tensor) -> list[Tensor]:
+        """What a pass tells of the channels for which it is known beside their z: columns (C,), NaN for the others."""
+        channels, column = known.nonzero()[:, 0], self._table.column(self._class)
+        logits = self._logits((probe,), channels)[0]  # (c, W)
+        logs = logits.log_softmax(1)
+        others = logits.clone()
+        others[:, column] = -torch.inf
+        chance = logs[:, column].exp().clamp(1e-7, 1 - 1e-6).logit()
+        columns = chance, chance.square(), logits[:, column], others.amax(1), -(logs.exp() * logs).sum(1)
+        unknown = torch.full((len(known),), torch.nan, device=known.device)
+        return [unknown.index_put((channels,), values) for values in columns]
+
+    def _logits(self, probes: Sequence[Probe], channels: Tensor, precise: bool = False) -> Tensor:
+        """Logits (n, c, W) of probes that have been run for the channels."""
+        found = [self._table.distributions(probe, self._live[channels], precise) for probe in probes]
+        return torch.stack(found) if found else self._blank().expand(0, len(channels), -1)
+
+    def _blank(self) -> Tensor:
+        table = self._table
+        assert table.blank is not None
+        return table.condensed(table.columns(table.blank[None]))[0]
+
+
+class Refinement:
+    """One request to the fast engine, for one class or for the contrast of two.
+
+    `error` estimates max |E - E_exact|, None before there is an estimate. `total` is how many rows it may take in all.
+    """
+
+    def __init__(
+        self, scorer: Scorer, probes: Sequence[Probe], weighting: str, classes: Sequence[int], tolerance: float
+    ) -> None:
+        self.error: float | None = None
+        self._scorer, self._table = scorer, scorer.table
+        self._probes, self._weighting, self._classes = tuple(probes), weighting, tuple(classes)
+        self._tolerance = tolerance
+        activations = scorer.forward.activations
+        self._live = (~flat_channels(activations)).nonzero()[:, 0]
+        self._maps = activations[self._live].flatten(1).double()  # (C, h * w)
+        low, high = self._maps.amin(1, keepdim=True), self._maps.amax(1, keepdim=True)
+        self._masks = (self._maps - low) / (high - low)
+        self._seen = strongest_first(activations[self._live])[: math.ceil(FIRST * len(self._live))]
+        self._channels = len(activations)
+        self._has_rough = scorer.backend.has_rough
+        self._z: list[Tensor] | None = None
+        self._plan(ladder(self._probes))
+
+    def run(self) -> bool:
+        """Run passes until the error is within the tolerance. Returns whether it is; else the run was stopped."""
+        if self._scorer.stopped:
+            return False
+        self._scorer.show_blank()
+        if len(self._live) <= FEW_CHANNELS:
+            self._plan((NOTHING, whole(self._probes)))
+            exact = self._send(PRECISE, [(self._probes, channel) for channel in range(len(self._live))])
+            self.error = 0.0 if exact else None
+            return exact
+        grid = GRID
+        if at_hand := self._base_at_hand():
+            self._plan(ladder(self._probes, grid, at_hand))
+        base = self._rungs[1].probes
+        self.total = len(self._seen) + len(self._live) // 2
+        if not self._send(EITHER, [(base, channel) for channel in self._seen.tolist()]) or not self._send_pilots():
+            return False
+        self._field = likeness(self._masks)
+        before = self._scorer.rows
+        while True:
+            gains, between_points = self._assess()
+            assert self.error is not None
+            if self.error < self._tolerance:
+                return True
+            if between_points > self._tolerance / 2:
+                grid *= 2
+                self._plan(ladder(self._probes, grid, base[0]))
+                sent = self._send_pilots()
+            else:
+                sent = self._improve(gains)
+            if not sent:
+                return False
+            refined = self._scorer.rows - before
+            self.total = self._scorer.rows + math.ceil(refined * max(0.0, self.error / self._tolerance - 1))
+
+    def averages(self, number: int) -> Tensor:
+        """The average scores (C,) of all channels for the class of that number; NaN where nothing has been run yet."""
+        z = torch.full((len(self._live),), torch.nan, device=self._live.device)
+        if self._z is not None:
+            z = self._z[number]
+        elif self._table.blank is not None:
+            self._look()
+            for found in self._scores[number].low[1:]:  # the higher the rung, the better
+                z = found.where(~found.isnan(), z)
+        everywhere = torch.full((self._channels,), torch.nan, device=z.device)
+        everywhere[self._live] = averaged(z, self._weighting)
+        return everywhere
+
+    # The plan
+
+    def _plan(self, rungs: Sequence[Rung]) -> None:
+        """Take other rungs, and make room for the scores of their probes."""
+        self._rungs = tuple(rungs)
+        self._last = len(rungs) - 1
+        self._audit = max(1, self._last - 1) if self._last else 0
+        probes = dict.fromkeys(probe for rung in rungs for probe in rung.probes)
+        kinds = [probe.roughly() for probe in probes] if self._has_rough else []
+        self._table.reserve([*probes, *kinds], self._classes)
+        self._scores = [ClassScores(self._table, rungs, self._live, index, self._weighting) for index in self._classes]
+
+    def _base_at_hand(self) -> Probe | None:
+        """A pass of another path that all channels seen at first have had, if it is near enough to this path's own."""
+        own = self._rungs[1].probes[0]
+        seen = self._live[self._seen]
+        found: dict[Probe, float] = {}
+        for probe in self._table.probes:
+            plain = Probe(probe.multiplier)
+            if own.noise is None and probe in (plain, plain.roughly()) and self._table.evaluated(probe)[seen].all():
+                found[plain] = abs(math.log(probe.multiplier / own.multiplier))
+        nearest = min(found, key=lambda probe: found[probe], default=own)
+        return nearest if found.get(nearest, math.inf) <= math.log(NEAR) else None
+
+    def _look(self) -> Standing:
+        standing = Standing(self._table, self._rungs, self._live)
+        for scores in self._scores:
+            scores.update(standing, (self._audit, self._last) if self._has_rough else (self._last,))
+        return standing
+
+    # Running passes
+
+    def _send(self, kind: str, work: Sequence[tuple[Sequence[Probe], int]]) -> bool:
+        """Run probes for channels, unless they have been run. Returns whether all is done, and not stopped."""
+        pairs: dict[tuple[int, Probe], None] = {}
+        run = {probe: self._table.evaluated(probe).tolist() for probe in self._table.probes}
+        for probes, channel in work:
+            place = int(self._live[channel])
+            for probe in probes:
+                wanted = probe if kind == PRECISE or not self._has_rough else probe.roughly()
+                if not run[wanted][place] and not (kind == EITHER and run[probe][place]):
+                    pairs[place, wanted] = None
+        if not pairs:
+            return not self._scorer.stopped
+        kinds = list(dict.fromkeys(probe for _, probe in pairs))
+        places = [(place, kinds.index(probe)) for place, probe in pairs]
+        return self._scorer.run(kinds, torch.tensor(places, device=self._live.device))
+
+    def _send_pilots(self) -> bool:
+        """Let a few channels climb the whole ladder: those that seem to carry the map, and some of the others."""
+        self._look()
+        size = torch.zeros(len(self._live), dtype=torch.double, device=self._live.device)
+        for scores in self._scores:
+            z = scores.low[1].where(~scores.low[1].isnan(), -torch.inf)
+            size = size.maximum(normed_weights(z, self._weighting) * self._maps.abs().amax(1))
+        strong = size.topk(STRONG).indices.tolist()
+        order = [channel for channel in size.argsort(descending=True).tolist() if channel not in strong]
+        reached = size[order].cumsum(0)
+        steps = (torch.arange(PILOTS - STRONG).to(reached) + 0.5) / (PILOTS - STRONG) * reached[-1]
+        others = [order[int(place)] for place in torch.searchsorted(reached, steps).clamp_max(len(order) - 1)]
+        pilots = [*strong, *others]
+        probes = [probe for rung in self._rungs for probe in rung.probes]
+        audited = (
+            [(self._rungs[self._audit].probes, channel) for channel in pilots[:AUDITED]] if self._has_rough else []
+        )
+        return self._send(ROUGH, [(probes, channel) for channel in pilots]) and self._send(PRECISE, audited)
+
+    def _improve(self, gains: dict[tuple[str, int], Tensor]) -> bool:
+        """Run a block of the passes that promise most for their time. Returns whether it was done, and not stopped."""
+        standing = Standing(self._table, self._rungs, self._live)
+        exact = standing.fine[self._last]
+        options = []  # (gain per cost (C,), cost (C,), kind, probes)
+        for (step, rung), gain in gains.items():
+            probes = self._rungs[rung].probes
+            if step == CLIMB:
+                able, kind = standing.has[rung - 1] & ~standing.has[rung] & ~exact, EITHER
+            elif step == ROUND:
+                able, kind = standing.has[rung] & ~standing.fine[rung], PRECISE
+            else:
+                able, kind = standing.has[rung] & standing.fine[self._audit] & ~exact, PRECISE
+            cost = self._cost(kind, probes)
+            options.append((torch.where(able, gain / cost, 0), cost, kind, probes))
+        best, choice = torch.stack([worth for worth, *_ in options]).max(0)
+        budget = max(BLOCK, GROWTH * self._scorer.rows)
+        work: dict[str, list[tuple[Sequence[Probe], int]]] = {EITHER: [], PRECISE: []}
+        for channel in best.argsort(descending=True).tolist():
+            if budget <= 0 or best[channel] <= 0:
+                break
+            _, cost, kind, probes = options[int(choice[channel])]
+            work[kind].append((probes, channel))
+            budget -= float(cost[channel])
+        return self._send(EITHER, work[EITHER]) and self._send(PRECISE, work[PRECISE])
+
+    def _cost(self, kind: str, probes: Sequence[Probe]) -> Tensor:
+        """What it takes (C,), in rough passes, to run the probes of the channels that have not been run; at least 1."""
+        missing = torch.zeros(len(self._live), device=self._live.device)
+        for probe in probes:
+            known = self._table.evaluated(probe)[self._live]
+            if kind == EITHER:
+                known = known | self._table.evaluated(probe.roughly())[self._live]
+            missing += ~known
+        if kind == EITHER or not self._has_rough:
+            return missing.clamp_min(1)
+        rough, precise = (self._scorer.backend.pace(kind).seconds_per_row for kind in (ROUGH, PRECISE))
+        timed = math.isfinite(rough) and math.isfinite(precise)
+        return missing.clamp_min(1) * (precise / rough if timed else PRECISE_COST)
+
+    # What is known
+
+    def _assess(self) -> tuple[dict[tuple[str, int], Tensor], float]:
+        """Guess what is missing, and estimate the map's error from how uncertain the guesses are.
+
+        Returns how much of the error's variance each step would take away, by step and rung (C,), and how much of the error
+        comes from the points of the path alone.
+        """
+        standing = self._look()
+        guesses = [self._guess(scores, standing) for scores in self._scores]
+        self._z = [z for z, _ in guesses]
+        weights = [normed_weights(z, self._weighting).double() for z in self._z]
+        signed = len(weights) > 1
+        raw = ((weights[0] - weights[1] if signed else weights[0])[:, None] * self._maps).sum(0)
+        moves = influence(self._maps, raw, signed)  # (C, h * w)
+        variance = torch.zeros_like(raw)
+        between_points = torch.zeros_like(raw)
+        felt = []
+        for weight, (_, gaps) in zip(weights, guesses, strict=True):
+            slope = (weight * (1 - weight))[:, None] * moves
+            for gap in gaps:
+                spread = gap.covariance @ slope[gap.channels]  # (u, h * w)
+                share = (spread * slope[gap.channels]).sum(0).clamp_min(0)
+                variance += share
+                felt.append((gap, spread))
+                if gap.step == INTERPOLATE:
+                    between_points += share
+        worst = variance.topk(min(WORST, len(variance))).indices
+        gains: dict[tuple[str, int], Tensor] = {}
+        for gap, spread in felt:
+            if gap.step != INTERPOLATE:
+                gain = gains.setdefault((gap.step, gap.rung), variance.new_zeros(len(self._live)))
+                gain[gap.channels] += (spread[:, worst].square() / gap.covariance.diagonal()[:, None]).mean(1)
+        self.error = max(FLOOR, MARGIN * float(variance.max().sqrt()))
+        return gains, MARGIN * float(between_points.max().sqrt())
+
+    def _guess(self, scores: ClassScores, standing: Standing) -> tuple[Tensor, list[Gap]]:
+        """z (C,) of one class, with what is missing predicted, and the gaps."""
+        low, high, last, audit = scores.low, scores.high, self._last, self._audit
+        exact = standing.fine[last]
+        gaps = []
+        z = low[0]
+        for rung in range(1, last + 1):
+            here, wanted = standing.has[rung], ~standing.has[rung] & ~exact
+            climbed = low[rung]
+            if wanted.any():
+                features = self._features(scores, standing, z, rung)
+                known = here & standing.has[rung - 1]
+                mean, covariance = krige(
+                    self._field,
+                    features,
+                    (low[rung] - low[rung - 1]).double(),
+                    known,
+                    wanted,
+                    guess=CLIMB_GUESS if rung == last else 0.0,
+                )
+                climbed = climbed.masked_scatter(wanted, (z[wanted] + mean).float())
+                gaps.append(Gap(CLIMB, rung, wanted.nonzero()[:, 0], covariance))
+            z = climbed
+        if self._has_rough:
+            shift = high[audit] - low[audit]
+            wanted = ~standing.fine[audit] & ~exact
+            if wanted.any():
+                constant = torch.ones(len(z), 1, dtype=torch.double, device=z.device)
+                known = standing.rough[audit] & standing.fine[audit]
+                mean, covariance = krige(self._field, constant, shift.double(), known, wanted, ROUNDING, ROUND_GUESS)
+                shift = shift.masked_scatter(wanted, mean.float())
+                gaps.append(Gap(ROUND, audit, wanted.nonzero()[:, 0], covariance))
+            z = z + shift
+            wanted = standing.fine[audit] & standing.has[last] & ~exact
+            if wanted.any():
+                left = (high[last] - low[last] - shift)[exact & standing.rough[last]].double()
+                guess = LEFT_GUESS * shift[standing.rough[audit] & standing.fine[audit]].double().square().mean().sqrt()
+                variance = (left.square().sum() + 2 * guess**2) / (len(left) + 2)
+                channels = wanted.nonzero()[:, 0]
+                gaps.append(Gap(FINISH, last, channels, variance * torch.eye(len(channels)).to(variance)))
+        z = torch.where(exact, high[last], z)
+        if coarser := halved(self._rungs[last], self._probes):
+            known = standing.has[last].nonzero()[:, 0]
+            change = (low[last, known] - scores.average(coarser, known)).double()
+            variance = (BETWEEN_POINTS * change.std()) ** 2
+            field = MINGLED * self._field + (1 - MINGLED) * torch.eye(len(z)).to(self._field)
+            gaps.append(Gap(INTERPOLATE, last, torch.arange(len(z), device=z.device), variance * field))
+        return z, gaps
+
+    def _features(self, scores: ClassScores, standing: Standing, z: Tensor, rung: int) -> Tensor:
+        """What the climb to a rung may depend on (C, F): where a channel stands, its mask, what its first pass told."""
+        coverage = self._masks.mean(1)
+        if rung == 1:
+            return standardised(coverage, coverage.square(), self._maps.amax(1).clamp_min(1e-9).log())
+        if rung == 2:
+            return standardised(z, coverage, *scores.told_by(self._rungs[1].probes[0], standing.has[1]))
+        return standardised(z, z - scores.low[1])

@@ -1,0 +1,105 @@
+"""From a few passes to a channel's average score: which passes stand for which others.
+
+A channel's score is an average over many passes: the path of IS-CAM, or the noise samples of SS-CAM. Without any of them
+it is guessed to be that of a blank photo; it can be guessed better from one pass, better still from two, and is known
+from all: a ladder of rungs. Between the points of a path all class logits are interpolated linearly in the multiplier,
+from the blank photo (multiplier 0) on. Averages are compared on
+the scale on which they behave additively, called `z`: the logit of a mean probability, or the mean logit itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .scores import Probe
+
+GRID = 10  # points of a path that stand for a longer one
+STEPS = ((0.8,), (0.4, 0.8))  # shares of the path at which one point, and two, tell most about all of them
+CERTAIN = 1e-7  # mean probabilities are kept so far from 0, and ten times as far from 1
+CHANNELS_AT_ONCE = 64  # so that what is averaged stays in the caches
+
+
+@dataclass(frozen=True, eq=False)
+class Rung:
+    """Passes of a channel that stand for its average. `mix` (M, 1 + n) makes logits at M points, over which is averaged,
+    from those of a blank photo and of the n probes."""
+
+    probes: tuple[Probe, ...]
+    mix: Tensor
+
+
+NOTHING = Rung((), torch.ones(1, 1))  # a channel of which nothing is known is taken to score as the blank photo
+
+
+def ladder(probes: Sequence[Probe], grid: int = GRID, base: Probe | None = None) -> tuple[Rung, ...]:
+    """Rungs for the average over probes (on a path, or noise samples): no pass, one, a few, and those that count as all.
+
+    Of a path longer than `grid` so many points count as all. Rungs that would be the same are left out. `base` replaces
+    the one pass, if something else is known already.
+    """
+    on_path = all(probe.noise is None for probe in probes)
+    points = list(probes)
+    if on_path and len(points) > grid:
+        points = [points[round(len(points) * j / grid) - 1] for j in range(1, grid + 1)]
+    chosen = [dict.fromkeys(points[max(0, round(share * len(points)) - 1)] for share in shares) for shares in STEPS]
+    if base is not None:
+        chosen[0] = {base: None}
+    steps = [step for step in dict.fromkeys(tuple(step) for step in chosen) if set(step) != set(points)]
+    guesses = [Rung(step, _between(step, points) if on_path else _alike(len(step))) for step in steps]
+    known = Rung(tuple(points), _between(points, probes)) if on_path else whole(probes)
+    return NOTHING, *guesses, known
+
+
+def whole(probes: Sequence[Probe]) -> Rung:
+    """All probes, of which each counts as itself."""
+    return Rung(tuple(probes), _alike(len(probes)))
+
+
+def halved(rung: Rung, probes: Sequence[Probe]) -> Rung | None:
+    """Every other point of the last rung of a longer path, interpolated to all its probes; None if all have been run."""
+    if len(rung.probes) == len(probes):
+        return None
+    return Rung(rung.probes[1::2], _between(rung.probes[1::2], probes))
+
+
+def _between(known: Sequence[Probe], targets: Sequence[Probe]) -> Tensor:
+    """The mix that interpolates piecewise linearly between multiplier 0 (a blank photo) and the known ones, and beyond."""
+    nodes = [0.0, *(probe.multiplier for probe in known)]
+    mix = torch.zeros(len(targets), len(nodes))
+    for row, target in enumerate(targets):
+        right = next((i for i in range(1, len(nodes)) if nodes[i] >= target.multiplier), len(nodes) - 1)
+        share = (target.multiplier - nodes[right - 1]) / (nodes[right] - nodes[right - 1])
+        mix[row, right - 1], mix[row, right] = 1 - share, share
+    return mix
+
+
+def _alike(count: int) -> Tensor:
+    """The mix in which each of the probes is a point: so are noise samples, and the others are expected to be as these."""
+    return torch.cat([torch.zeros(count, 1), torch.eye(count)], dim=1)
+
+
+def average(rung: Rung, blank: Tensor, logits: Tensor, column: int, weighting: str) -> Tensor:
+    """z (C,) of the class in one column from logits of a blank photo (K,) and of the rung's probes (n, C, K)."""
+    mix = rung.mix.to(logits.device)
+    if weighting == "logit":
+        shares = mix.mean(0)
+        return shares[0] * blank[column] + (shares[1:, None] * logits[:, :, column]).sum(0)
+    parts = []
+    for part in torch.split(logits, CHANNELS_AT_ONCE, dim=1):
+        mixed = torch.einsum("mn,nck->mck", mix[:, 1:], part) + (mix[:, :1] * blank)[:, None]
+        parts.append((mixed[..., column] - mixed.logsumexp(-1)).exp().mean(0))
+    return torch.cat(parts).clamp(CERTAIN, 1 - 10 * CERTAIN).logit()
+
+
+def averaged(z: Tensor, weighting: str) -> Tensor:
+    """The mean probability, or the mean logit, that z stands for."""
+    return z if weighting == "logit" else z.sigmoid()
+
+
+def normed_weights(z: Tensor, weighting: str) -> Tensor:
+    """Channel weights (C,) from z: mean probabilities, or the softmax over channels of mean logits."""
+    return z.softmax(0) if weighting == "logit" else z.sigmoid()
