@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from .estimate import influence, krige, likeness, standardised
-from .ladder import GRID, NOTHING, Rung, average, averaged, halved, ladder, normed_weights, whole
+from .ladder import GRID, NOTHING, Rung, average, averaged, halved, ladder, learnt, normed_weights, whole
 from .masks import flat_channels
 from .scores import Probe, Scorer, ScoreTable, strongest_first
 
-FIRST = 0.75  # this share of the channels is seen at once, the strongest; the others if they turn out to matter
+FIRST = 0.7  # this share of the channels is seen at once, the strongest; the others if they turn out to matter
 PILOTS = 6  # channels that climb the whole ladder at first:
 STRONG = 3  # these because they carry the map, the others spread over the rest;
 AUDITED = 4  # of them are run precisely too, where their rung is known for few points
@@ -97,27 +97,15 @@ class ClassScores:
 
     def average(self, rung: Rung, channels: Tensor, precise: bool = False) -> Tensor:
         """z (c,) of channels that stand on a rung."""
-        logits = self._logits(rung.probes, channels, precise)
-        return average(rung, self._blank(), logits, self._table.column(self._class), self._weighting)
+        logits = self.logits(rung.probes, channels, precise)
+        return average(rung, self.blank(), logits, self._table.column(self._class), self._weighting)
 
-    def told_by(self, probe: Probe, known: Tensor) -> list[Tensor]:
-        """What a pass tells of the channels for which it is known beside their z: columns (C,), NaN for the others."""
-        channels, column = known.nonzero()[:, 0], self._table.column(self._class)
-        logits = self._logits((probe,), channels)[0]  # (c, W)
-        logs = logits.log_softmax(1)
-        others = logits.clone()
-        others[:, column] = -torch.inf
-        chance = logs[:, column].exp().clamp(1e-7, 1 - 1e-6).logit()
-        columns = chance, chance.square(), logits[:, column], others.amax(1), -(logs.exp() * logs).sum(1)
-        unknown = torch.full((len(known),), torch.nan, device=known.device)
-        return [unknown.index_put((channels,), values) for values in columns]
-
-    def _logits(self, probes: Sequence[Probe], channels: Tensor, precise: bool = False) -> Tensor:
+    def logits(self, probes: Sequence[Probe], channels: Tensor, precise: bool = False) -> Tensor:
         """Logits (n, c, W) of probes that have been run for the channels."""
         found = [self._table.distributions(probe, self._live[channels], precise) for probe in probes]
-        return torch.stack(found) if found else self._blank().expand(0, len(channels), -1)
+        return torch.stack(found) if found else self.blank().expand(0, len(channels), -1)
 
-    def _blank(self) -> Tensor:
+    def blank(self) -> Tensor:
         table = self._table
         assert table.blank is not None
         return table.condensed(table.columns(table.blank[None]))[0]
@@ -260,7 +248,19 @@ class Refinement:
         audited = (
             [(self._rungs[self._audit].probes, channel) for channel in pilots[:AUDITED]] if self._has_rough else []
         )
-        return self._send(ROUGH, [(probes, channel) for channel in pilots]) and self._send(PRECISE, audited)
+        sent = self._send(ROUGH, [(probes, channel) for channel in pilots]) and self._send(PRECISE, audited)
+        if sent:
+            self._learn(torch.tensor(pilots, device=self._live.device))
+        return sent
+
+    def _learn(self, pilots: Tensor) -> None:
+        """Fit the mixes of the lower rungs to the pilots."""
+        scores = self._scores[0]
+        points = scores.logits(self._rungs[self._last].probes, pilots)
+        between = [
+            learnt(rung, scores.blank(), scores.logits(rung.probes, pilots), points) for rung in self._rungs[1:-1]
+        ]
+        self._plan((NOTHING, *between, self._rungs[-1]))
 
     def _improve(self, gains: dict[tuple[str, int], Tensor]) -> bool:
         """Run a block of the passes that promise most for their time. Returns whether it was done, and not stopped."""
@@ -356,7 +356,7 @@ class Refinement:
                     (low[rung] - low[rung - 1]).double(),
                     known,
                     wanted,
-                    guess=CLIMB_GUESS if rung == last else 0.0,
+                    guess=CLIMB_GUESS if rung > 1 else 0.0,
                 )
                 climbed = climbed.masked_scatter(wanted, (z[wanted] + mean).float())
                 gaps.append(Gap(CLIMB, rung, wanted.nonzero()[:, 0], covariance))
@@ -392,6 +392,4 @@ class Refinement:
         coverage = self._masks.mean(1)
         if rung == 1:
             return standardised(coverage, coverage.square(), self._maps.amax(1).clamp_min(1e-9).log())
-        if rung == 2:
-            return standardised(z, coverage, *scores.told_by(self._rungs[1].probes[0], standing.has[1]))
-        return standardised(z, z - scores.low[1])
+        return standardised(z, coverage) if rung == 2 else standardised(z, z - scores.low[1])

@@ -19,6 +19,8 @@ from .scores import Probe
 
 GRID = 10  # points of a path that stand for a longer one
 STEPS = ((0.8,), (0.4, 0.8))  # shares of the path at which one point, and two, tell most about all of them
+BACKGROUND = 0.02  # weight of classes that are out of the question, when it is learnt how logits grow along the path
+FAITH = 1e-3  # in linear interpolation, when that is learnt
 CERTAIN = 1e-7  # mean probabilities are kept so far from 0, and ten times as far from 1
 CHANNELS_AT_ONCE = 64  # so that what is averaged stays in the caches
 
@@ -49,14 +51,29 @@ def ladder(probes: Sequence[Probe], grid: int = GRID, base: Probe | None = None)
     if base is not None:
         chosen[0] = {base: None}
     steps = [step for step in dict.fromkeys(tuple(step) for step in chosen) if set(step) != set(points)]
-    guesses = [Rung(step, _between(step, points) if on_path else _alike(len(step))) for step in steps]
-    known = Rung(tuple(points), _between(points, probes)) if on_path else whole(probes)
-    return NOTHING, *guesses, known
+    mixed = _between if on_path else _alike
+    guesses = [Rung(step, mixed(step, points)) for step in steps]
+    return NOTHING, *guesses, Rung(tuple(points), mixed(points, probes))
 
 
 def whole(probes: Sequence[Probe]) -> Rung:
     """All probes, of which each counts as itself."""
-    return Rung(tuple(probes), _alike(len(probes)))
+    return Rung(tuple(probes), _alike(probes, probes))
+
+
+def learnt(rung: Rung, blank: Tensor, logits: Tensor, points: Tensor) -> Rung:
+    """The rung with a mix fitted to some channels: from a blank photo (K,) and the rung's probes (n, C, K) to all its
+    points (M, C, K). How logits grow along a path is much the same for all channels and classes of a network."""
+    weights = (points.softmax(-1).mean(0).sqrt() + BACKGROUND).flatten()
+    given = (logits - blank).flatten(1) * weights  # (n, C * K)
+    wanted = (points - blank).flatten(1) * weights  # (M, C * K)
+    products = given @ given.T
+    ridge = FAITH * products.diagonal().mean()
+    prior = rung.mix[:, 1:].to(logits.device)
+    shares = torch.linalg.solve(
+        products + ridge * torch.eye(len(products)).to(ridge), given @ wanted.T + ridge * prior.T
+    ).T
+    return Rung(rung.probes, torch.cat([1 - shares.sum(1, keepdim=True), shares], dim=1))
 
 
 def halved(rung: Rung, probes: Sequence[Probe]) -> Rung | None:
@@ -77,9 +94,15 @@ def _between(known: Sequence[Probe], targets: Sequence[Probe]) -> Tensor:
     return mix
 
 
-def _alike(count: int) -> Tensor:
-    """The mix in which each of the probes is a point: so are noise samples, and the others are expected to be as these."""
-    return torch.cat([torch.zeros(count, 1), torch.eye(count)], dim=1)
+def _alike(known: Sequence[Probe], targets: Sequence[Probe]) -> Tensor:
+    """The mix in which a known target is itself, and any other is the mean of the known ones, as with noise samples."""
+    mix = torch.zeros(len(targets), 1 + len(known))
+    for row, target in enumerate(targets):
+        if target in known:
+            mix[row, 1 + known.index(target)] = 1
+        else:
+            mix[row, 1:] = 1 / len(known)
+    return mix
 
 
 def average(rung: Rung, blank: Tensor, logits: Tensor, column: int, weighting: str) -> Tensor:
