@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from .capture import Fold
+
 BATCH_SECONDS = 0.12  # a batch is the grain of a stop: aim at half of the 0.25 s that may pass
 SIZES = {"cpu": (1, 4, 8, 16), "cuda": (1, 16, 64, 128)}  # small batches stay in a CPU's caches; few shapes to plan for
 TRIES = 2  # of each size: the first one pays for planning
@@ -83,11 +85,11 @@ class Pace:
 class Backend:
     """Passes of one network without gradients, precise (float32) and, where `has_rough`, rough (bfloat16) and cheaper.
 
-    `folds` names the convolutions, each with the batch norm that alone reads it (see `capture.foldable`). The weights are
-    read once, when a kind of pass is first used. `seconds` counts the time spent in the network.
+    `folds` are convolutions, each with the batch norm that alone reads it (see `capture.foldable`); those of another network
+    are left out. The weights are read once, when a kind of pass is first used. `seconds` counts the time in the network.
     """
 
-    def __init__(self, network: nn.Module, folds: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(self, network: nn.Module, folds: Sequence[Fold] = ()) -> None:
         self.network = network
         self.device = next(network.parameters()).device
         # glibc raises its thresholds to a large block that is freed, and from then on keeps the memory of the activations
@@ -95,7 +97,8 @@ class Backend:
         torch.empty(LARGE_BLOCK, dtype=torch.uint8)
         self.has_rough = has_bf16(self.device)
         self.seconds = 0.0
-        self._folds = tuple(folds)
+        parts = set(network.modules())
+        self._folds = tuple(fold for fold in folds if parts.issuperset(fold))
         self._swaps: dict[bool, list[Swap]] = {}
         self._paces: dict[str, Pace] = {}
 
@@ -136,20 +139,17 @@ class Backend:
         return logits
 
 
-def _swaps(network: nn.Module, folds: Sequence[tuple[str, str]], rough: bool) -> list[Swap]:
+def _swaps(network: nn.Module, folds: Sequence[Fold], rough: bool) -> list[Swap]:
     swaps: list[Swap] = []
-    folded: set[nn.Module] = set()
-    for conv_name, norm_name in folds:
-        conv, norm = network.get_submodule(conv_name), network.get_submodule(norm_name)
-        assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+    places = [(parent._modules, name) for parent in network.modules() for name in parent._modules]
+    for conv, norm in folds:
         assert norm.running_mean is not None and norm.running_var is not None
         statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
         weight, bias = fuse_conv_bn_weights(conv.weight, conv.bias, *statistics)
         swaps += [(conv._parameters, "weight", _frozen(weight, rough)), (conv._parameters, "bias", _frozen(bias))]
-        parent, _, child = norm_name.rpartition(".")
-        swaps.append((network.get_submodule(parent)._modules, child, nn.Identity()))
-        folded |= {conv, norm}
+        swaps += [(store, name, nn.Identity()) for store, name in places if store[name] is norm]
     if rough:
+        folded = {module for fold in folds for module in fold}
         for module in network.modules():
             for name, parameter in module._parameters.items():
                 if module not in folded and parameter is not None and parameter.is_floating_point():

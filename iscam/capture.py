@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+Fold = tuple[nn.Conv2d, nn.BatchNorm2d]  # a convolution, and the batch norm that alone reads it
+
 
 @dataclass(frozen=True, eq=False)
 class ForwardPass:
@@ -125,30 +127,30 @@ def ablated_logits(network: nn.Module, layer: str, images: Tensor, channels: Ten
     return logits
 
 
-def foldable(network: nn.Module, image: Tensor) -> tuple[tuple[str, str], ...]:
-    """Convolutions and the batch norms that read their output as it is, by name, from one pass over image (1, 3, H, W).
+def foldable(network: nn.Module, image: Tensor) -> tuple[Fold, ...]:
+    """Convolutions and the batch norms that read their output as it is, from one pass over image (1, 3, H, W).
 
     Whether something else reads that output too is not seen here. Parts that run more than once are left out.
     """
-    makers: list[tuple[Tensor, str]] = []  # keeps the outputs alive, so that no two of them are the same object
-    readers: dict[str, list[str]] = {}
+    makers: list[tuple[Tensor, nn.Conv2d]] = []  # keeps the outputs alive, so that no two of them are the same object
+    readers: dict[nn.BatchNorm2d, list[nn.Conv2d | None]] = {}
 
-    def made(name: str, output: Tensor) -> Tensor:
-        makers.append((output, name))
+    def made(conv: nn.Conv2d, output: Tensor) -> Tensor:
+        makers.append((output, conv))
         return output
 
-    def reads(name: str, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        readers.setdefault(name, []).append(next((maker for output, maker in makers if output is inputs[0]), ""))
+    def reads(norm: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
+        readers.setdefault(norm, []).append(next((maker for output, maker in makers if output is inputs[0]), None))
 
     with torch.no_grad(), undisturbed(network), ExitStack() as stack:
         for name, module in network.named_modules():
             if isinstance(module, nn.Conv2d):
-                stack.enter_context(hooked(network, name, partial(made, name)))
+                stack.enter_context(hooked(network, name, partial(made, module)))
             elif isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
-                stack.callback(module.register_forward_pre_hook(partial(reads, name)).remove)
+                stack.callback(module.register_forward_pre_hook(reads).remove)
         network(image)
-    runs = [name for _, name in makers]
-    return tuple((of[0], norm) for norm, of in readers.items() if len(of) == 1 and runs.count(of[0]) == 1)
+    runs = [conv for _, conv in makers]
+    return tuple((of[0], norm) for norm, of in readers.items() if len(of) == 1 and of[0] and runs.count(of[0]) == 1)
 
 
 def map_sizes(network: nn.Module, layers: Iterable[str], image: Tensor) -> dict[str, tuple[int, int]]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from . import capture
 from .backend import Backend
-from .fast import Refinement
+from .fast import Refinement, pays
 from .images import Photo, read_photo
 from .masks import flat_channels, normalise, upsample
 from .methods import (
@@ -108,9 +108,16 @@ class Explainer:
         model: from `load_model`. Its weights are read when first used; for changed weights make another explainer.
         engine: `fast`: to within the tolerance; `exact`: every channel and step, in float32.
         tolerance: how far a heat map of the fast engine may be from the exact one, 0..1.
+        backend: one to share with another explainer of the model (default: a new one).
     """
 
-    def __init__(self, model: LoadedModel, engine: str = DEFAULT_ENGINE, tolerance: float = 0.01) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        engine: str = DEFAULT_ENGINE,
+        tolerance: float = 0.01,
+        backend: Backend | None = None,
+    ) -> None:
         if engine not in ENGINES:
             raise ValueError(f"The engine must be one of {', '.join(ENGINES)}, not {engine!r}.")
         if not 0 < tolerance < 1:
@@ -118,7 +125,11 @@ class Explainer:
         self.model = model
         self.engine = engine
         self.tolerance = tolerance
-        self.backend = Backend(model.network, model.folds)
+        self.backend = backend or Backend(model.network, model.folds)
+
+    def using(self, engine: str) -> Explainer:
+        """An explainer with another engine, for the same network and the same analyses."""
+        return self if engine == self.engine else Explainer(self.model, engine, self.tolerance, self.backend)
 
     def analyse(self, photo: str | Path | bytes | Image.Image | Photo, layer: str | None = None) -> Analysis:
         """One forward pass over the photo.
@@ -189,7 +200,7 @@ class Explainer:
         probes = row.probes(settings)
         weighting = settings.weighting if "noise" not in row.needs else WEIGHTINGS[0]
         refinement = None
-        if self.engine == "fast" and "scores" in row.needs:
+        if self.engine == "fast" and "scores" in row.needs and pays(analysis.forward):
             refinement = Refinement(scorer, probes, weighting, classes, self.tolerance)
 
         def build(rows: int, complete: bool) -> Explanation:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .capture import ForwardPass
 from .estimate import influence, krige, likeness, standardised
-from .ladder import GRID, NOTHING, Rung, average, averaged, halved, ladder, learnt, normed_weights, whole
+from .ladder import GRID, NOTHING, Rung, average, averaged, halved, ladder, learnt, normed_weights
 from .masks import flat_channels
 from .scores import Probe, Scorer, ScoreTable, strongest_first
 
@@ -23,7 +24,7 @@ FIRST = 0.7  # this share of the channels is seen at once, the strongest; the ot
 PILOTS = 6  # channels that climb the whole ladder at first:
 STRONG = 3  # these because they carry the map, the others spread over the rest;
 AUDITED = 4  # of them are run precisely too, where their rung is known for few points
-FEW_CHANNELS = 24  # are simply run exactly
+FEW_CHANNELS = 24  # are better run exactly
 MARGIN = 3.5  # standard deviations of the map at its worst place that its error is taken to stay within
 FLOOR = 1e-5  # of the estimate: float32 itself
 WORST = 8  # places of the map at which the gain of a pass is judged
@@ -51,6 +52,11 @@ class Gap:
     rung: int
     channels: Tensor  # (u,)
     covariance: Tensor  # (u, u)
+
+
+def pays(forward: ForwardPass) -> bool:
+    """Whether there are so many channels to mask the photo with that some of their passes can be spared."""
+    return int((~flat_channels(forward.activations)).sum()) > FEW_CHANNELS
 
 
 class Standing:
@@ -133,6 +139,7 @@ class Refinement:
         self._channels = len(activations)
         self._has_rough = scorer.backend.has_rough
         self._z: list[Tensor] | None = None
+        self.total = len(self._seen) + len(self._live) // 2
         self._plan(ladder(self._probes))
 
     def run(self) -> bool:
@@ -140,16 +147,10 @@ class Refinement:
         if self._scorer.stopped:
             return False
         self._scorer.show_blank()
-        if len(self._live) <= FEW_CHANNELS:
-            self._plan((NOTHING, whole(self._probes)))
-            exact = self._send(PRECISE, [(self._probes, channel) for channel in range(len(self._live))])
-            self.error = 0.0 if exact else None
-            return exact
         grid = GRID
         if at_hand := self._base_at_hand():
             self._plan(ladder(self._probes, grid, at_hand))
         base = self._rungs[1].probes
-        self.total = len(self._seen) + len(self._live) // 2
         if not self._send(EITHER, [(base, channel) for channel in self._seen.tolist()]) or not self._send_pilots():
             return False
         self._field = likeness(self._masks)
@@ -315,13 +316,14 @@ class Refinement:
         self._z = [z for z, _ in guesses]
         weights = [normed_weights(z, self._weighting).double() for z in self._z]
         signed = len(weights) > 1
-        raw = ((weights[0] - weights[1] if signed else weights[0])[:, None] * self._maps).sum(0)
+        largest = torch.stack(weights).max()  # of an improbable class all are tiny, but the map is as bright
+        raw = ((weights[0] - weights[1] if signed else weights[0])[:, None] / largest * self._maps).sum(0)
         moves = influence(self._maps, raw, signed)  # (C, h * w)
         variance = torch.zeros_like(raw)
         between_points = torch.zeros_like(raw)
         felt = []
         for weight, (_, gaps) in zip(weights, guesses, strict=True):
-            slope = (weight * (1 - weight))[:, None] * moves
+            slope = (weight / largest * (1 - weight))[:, None] * moves
             for gap in gaps:
                 spread = gap.covariance @ slope[gap.channels]  # (u, h * w)
                 share = (spread * slope[gap.channels]).sum(0).clamp_min(0)

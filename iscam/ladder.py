@@ -21,7 +21,7 @@ GRID = 10  # points of a path that stand for a longer one
 STEPS = ((0.8,), (0.4, 0.8))  # shares of the path at which one point, and two, tell most about all of them
 BACKGROUND = 0.02  # weight of classes that are out of the question, when it is learnt how logits grow along the path
 FAITH = 1e-3  # in linear interpolation, when that is learnt
-CERTAIN = 1e-7  # mean probabilities are kept so far from 0, and ten times as far from 1
+LEAST, MOST = 1e-30, 1 - 1e-6  # bounds of a mean probability, so that it has a logit
 CHANNELS_AT_ONCE = 64  # so that what is averaged stays in the caches
 
 
@@ -54,11 +54,6 @@ def ladder(probes: Sequence[Probe], grid: int = GRID, base: Probe | None = None)
     mixed = _between if on_path else _alike
     guesses = [Rung(step, mixed(step, points)) for step in steps]
     return NOTHING, *guesses, Rung(tuple(points), mixed(points, probes))
-
-
-def whole(probes: Sequence[Probe]) -> Rung:
-    """All probes, of which each counts as itself."""
-    return Rung(tuple(probes), _alike(probes, probes))
 
 
 def learnt(rung: Rung, blank: Tensor, logits: Tensor, points: Tensor) -> Rung:
@@ -115,7 +110,7 @@ def average(rung: Rung, blank: Tensor, logits: Tensor, column: int, weighting: s
     for part in torch.split(logits, CHANNELS_AT_ONCE, dim=1):
         mixed = torch.einsum("mn,nck->mck", mix[:, 1:], part) + (mix[:, :1] * blank)[:, None]
         parts.append((mixed[..., column] - mixed.logsumexp(-1)).exp().mean(0))
-    return torch.cat(parts).clamp(CERTAIN, 1 - 10 * CERTAIN).logit()
+    return torch.cat(parts).clamp(LEAST, MOST).logit()
 
 
 def averaged(z: Tensor, weighting: str) -> Tensor:

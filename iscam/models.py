@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor, nn
 
+    from .capture import Fold
+
 DEFAULT_MODEL = "photo11"
 LONGEST_NAME = 200  # letters; the suggestions for a name take a time that grows with its length
 BUNDLED_WEIGHTS = Path(__file__).resolve().parent.parent / "assets" / "bundled" / "photo11.safetensors"
@@ -40,8 +42,8 @@ class LoadedModel:
     """A network in eval mode with all that is needed to explain a photo.
 
     `transforms` maps an RGB picture to the normalised input (3, H, W); `geometry` says which part of the photo that is.
-    `head` (K, C) is the linear head's weight where CAM applies at `head_layer`, else None. `folds` names convolutions, each
-    with the batch norm that alone reads it.
+    `head` (K, C) is the linear head's weight where CAM applies at `head_layer`, else None. `folds` are convolutions,
+    each with the batch norm that alone reads it.
     """
 
     key: str
@@ -55,7 +57,7 @@ class LoadedModel:
     weights_file: Path | None
     head: Tensor | None
     head_layer: str | None
-    folds: tuple[tuple[str, str], ...] = ()
+    folds: tuple[Fold, ...] = ()
 
     @cached_property
     def weights_sha256(self) -> str:

@@ -27,7 +27,7 @@ from torchvision.transforms import CenterCrop, Compose, Normalize, Resize, ToTen
 
 from .backend import Backend
 from .bundled import network as bundled
-from .capture import foldable, forward_pass, map_sizes, undisturbed
+from .capture import Fold, foldable, forward_pass, map_sizes, undisturbed
 from .images import Geometry
 from .models import BUNDLED_WEIGHTS, MODELS, LoadedModel, ModelSpec
 
@@ -174,9 +174,11 @@ def describe(
     )
 
 
-def find_folds(network: nn.Module, image: Tensor) -> tuple[tuple[str, str], ...]:
+def find_folds(network: nn.Module, image: Tensor) -> tuple[Fold, ...]:
     """The batch norms that can be folded into the convolutions before them; none if folding would change the logits."""
     folds = foldable(network, image)
+    if not folds:
+        return ()
     with torch.no_grad(), undisturbed(network):
         plain = network(image)
         same = torch.allclose(Backend(network, folds).logits(image), plain, rtol=1e-3, atol=1e-4)

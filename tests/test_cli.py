@@ -161,7 +161,7 @@ def test_a_photo_leaves_the_three_files_of_the_contract(tmp_path: Path, explain:
     assert record["model"] == "photo11"
     assert record["weights_sha256"] == hashlib.sha256(BUNDLED_WEIGHTS.read_bytes()).hexdigest()
     assert record["layer"] == "layer3"
-    assert record["engine"] == "exact"
+    assert record["engine"] == "fast"
     assert record["settings"] == {
         **{"steps": 1, "path": "cumulative", "weighting": "probability", "seed": 0, "samples": 8, "tolerance": 0.01}
     }
@@ -178,7 +178,7 @@ def test_a_photo_leaves_the_three_files_of_the_contract(tmp_path: Path, explain:
         assert row["seconds"] >= 0
         assert type(row["forward_passes"]) is int
         assert row["forward_passes"] in {"is-cam": range(1, 225), "grad-cam": (1,), "eigen-cam": (0,)}[method]
-        assert row["estimated_error"] == 0.0
+        assert (0 < row["estimated_error"] < 0.01) if method == "is-cam" else (row["estimated_error"] == 0.0)
         assert row["complete"] is True
         assert isinstance(row["note"], str)
     wanted = {name: version(name) for name in ("torch", "torchvision", "numpy", "pillow", "matplotlib")}

@@ -21,7 +21,7 @@ from tests.serving import ROOT, running_app
 
 CHELSEA = ROOT / "assets" / "examples" / "chelsea.jpg"
 LOOK = [0.5, "viridis", "overlay"]
-SETTINGS = ["photo11", "layer3", 0, -1, 2, ["grad-cam"], "cumulative", "probability"]
+SETTINGS = ["photo11", "layer3", 0, -1, 2, ["grad-cam"], "cumulative", "probability", "fast"]
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +125,7 @@ def test_a_marked_path_and_a_data_url_get_no_answer_either(
         (4, math.nan, "whole number from 1 to 100"),
         (5, ["sorcery"], "at least one method"),
         (6, "zigzag", "path"),
+        (8, "steam", "engine"),
         (2, 99, "index"),
     ],
 )
@@ -139,12 +140,13 @@ def test_wrong_settings_get_a_sentence(
 
 
 def test_the_endpoint_explains_a_photo(app: str, ask: Callable[..., dict[str, Any]]) -> None:
-    settings = ["photo11", None, None, -1, 2, ["is-cam", "grad-cam", "cam"], "linear", "logit"]
+    settings = ["photo11", None, None, -1, 2, ["is-cam", "grad-cam", "cam"], "linear", "logit", "exact"]
     answer = ask("explain", event_data("explain", {"path": upload(app, CHELSEA)}, settings))
     assert answer["success"], answer
     (result,) = answer["output"]["data"]
     assert result["predictions"][0]["category"] == "cat"
     assert set(result["methods"]) == {"is-cam", "grad-cam", "cam"} and result["methods"]["is-cam"]["complete"]
+    assert result["methods"]["is-cam"]["estimated_error"] == 0
     figure = httpx.get(f"{app}/gradio_api/file={result['figure']['path']}")
     assert figure.headers["content-type"] == "image/png" and len(figure.content) > 10_000
 

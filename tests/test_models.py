@@ -31,7 +31,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from iscam import capture, weights
-from iscam.backend import MAX_ROWS
+from iscam.backend import SIZES
 from iscam.explain import Analysis, Explainer, Explanation, Progress
 from iscam.images import Geometry
 from iscam.methods import METHODS
@@ -121,7 +121,7 @@ def test_a_row_runs_every_method(key: str) -> None:
         assert explanation.heatmap.any() or "blank" in explanation.note
         if row.needs & {"scores", "ablation"}:
             assert ENOUGH <= rows == explanation.forward_passes <= total
-            assert rows < ENOUGH + MAX_ROWS["cpu"]  # a stop is answered before the next batch
+            assert rows < ENOUGH + max(SIZES["cpu"])  # a stop is answered before the next batch
             assert 1 <= (explanation.weights != 0).sum() <= rows
             assert explanation.complete == (rows == total) == ("Stopped" not in explanation.note)
         else:

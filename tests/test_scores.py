@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from iscam import scores
+from iscam import backend, scores
 from iscam.explain import Explainer
 from iscam.models import LoadedModel
 from iscam.scores import Probe, ScoreTable
@@ -125,7 +125,7 @@ def test_batch_size_does_not_change_the_map(tiny: Tiny, monkeypatch: pytest.Monk
     model = tiny("TinyTokens")
     explainer = Explainer(model)
     wanted = explainer.explain(explainer.analyse(photo_of(model)), steps=3)
-    monkeypatch.setitem(scores.Pace.__init__.__globals__["MAX_ROWS"], "cpu", most)
+    monkeypatch.setitem(backend.SIZES, "cpu", (most,))
     found = explainer.explain(explainer.analyse(photo_of(model)), steps=3)
     torch.testing.assert_close(found.weights, wanted.weights, atol=1e-6, rtol=1e-5)
 

@@ -65,6 +65,11 @@ class StandIn:
         self.analysed = 0
         self.batches = 0
         self.running = 0
+        self.engines: list[str] = []
+
+    def using(self, engine: str) -> StandIn:
+        self.engines.append(engine)
+        return self
 
     def analyse(self, photo: Photo, layer: str | None) -> Any:
         self.threads.add(threading.current_thread().name)
@@ -154,11 +159,11 @@ def visitor(name: str = "ann") -> Any:
 
 
 LOOK = (0.5, "viridis", "overlay")
-SETTINGS = ("photo11", "layer3", 0, -1, 10, ["is-cam", "grad-cam"], "cumulative", "probability")
+SETTINGS = ("photo11", "layer3", 0, -1, 10, ["is-cam", "grad-cam"], "cumulative", "probability", "fast")
 
 
 def settings(**changes: Any) -> list[Any]:
-    names = ("model", "layer", "target", "against", "steps", "methods", "path", "weighting")
+    names = ("model", "layer", "target", "against", "steps", "methods", "path", "weighting", "engine")
     return list((dict(zip(names, SETTINGS, strict=True)) | changes).values())
 
 
@@ -277,6 +282,8 @@ def test_about_names_every_method() -> None:
         {"path": "zigzag"},
         {"path": None},
         {"weighting": 3},
+        {"engine": "steam"},
+        {"engine": ["fast"]},
     ],
 )
 def test_wrong_settings_are_refused_in_one_sentence(wrong: dict[str, Any], photo: dict[str, str]) -> None:
@@ -286,9 +293,9 @@ def test_wrong_settings_are_refused_in_one_sentence(wrong: dict[str, Any], photo
 
 def test_right_settings_become_a_question(photo: dict[str, str]) -> None:
     question = checks.question(
-        photo, "photo11", "layer2", 3, None, 12.0, ["grad-cam", "is-cam", "is-cam"], "linear", "logit"
+        photo, "photo11", "layer2", 3, None, 12.0, ["grad-cam", "is-cam", "is-cam"], "linear", "logit", "exact"
     )
-    assert (question.layer, question.target, question.steps) == ("layer2", 3, 12)
+    assert (question.layer, question.target, question.steps, question.engine) == ("layer2", 3, 12, "exact")
     assert question.methods == ("is-cam", "grad-cam")  # once each, in the order of the table
     assert question.photo.size == (50, 30)
 
@@ -668,15 +675,21 @@ def test_maps_stream_and_finish(handlers: Handlers, photo: dict[str, str], netwo
     """IS-CAM sharpens before it is done, a blank map tells why, and what cannot serve says so."""
     page, network.beat = handlers.page, 0.03
     watcher = Watcher(
-        handlers.explain(photo, *settings(methods=["is-cam", "cam", "grad-cam", "grad-cam++"]), *LOOK, visitor())
+        handlers.explain(
+            photo,
+            *settings(methods=["is-cam", "cam", "grad-cam", "grad-cam++"], engine="exact"),
+            *LOOK,
+            visitor(),
+        )
     )
     state = watcher.finished()
+    assert network.engines == ["exact"]
     first = watcher.steps[0]
     assert not first[page.explain]["visible"] and first[page.stop]["visible"]
     assert "waiting" in shown(first[page.maps["is-cam"]]) and first[page.maps["ss-cam"]] == ""
     cards = [shown(step[page.maps["is-cam"]]) for step in watcher.steps[1:] if page.maps["is-cam"] in step]
-    assert any("sharpening" in card for card in cards[:-1])
-    assert "sharpening" not in cards[-1] and "cat · 25.0 %" in cards[-1] and "10 passes" in cards[-1]
+    assert any("provisional" in card for card in cards[:-1])
+    assert "provisional" not in cards[-1] and "cat · 25.0 %" in cards[-1] and "10 passes" in cards[-1]
     assert 'alt="IS-CAM map for cat: strongest in the upper left"' in cards[-1]
     assert "CAM needs another head." in shown(state[page.maps["cam"]])
     blank = shown(state[page.maps["grad-cam++"]])

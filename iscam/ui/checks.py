@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from iscam.images import read_photo
-from iscam.methods import DEFAULT_METHODS, METHODS
+from iscam.methods import DEFAULT_ENGINE, DEFAULT_METHODS, ENGINES, METHODS
 from iscam.models import DEFAULT_MODEL, MODELS
 from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS, WEIGHTINGS
 from iscam.render import COLOUR_MAPS, VIEWS
@@ -42,6 +42,7 @@ def question(
     methods: Any = DEFAULT_METHODS,
     path: Any = PATHS[0],
     weighting: Any = WEIGHTINGS[0],
+    engine: Any = DEFAULT_ENGINE,
 ) -> Question:
     """The question in a request. A photo is read only from where uploads and examples lie.
 
@@ -62,6 +63,8 @@ def question(
     known = isinstance(methods, (list, tuple)) and all(isinstance(key, str) and key in METHODS for key in methods)
     if not known or not methods:
         raise ValueError(f"Choose at least one method of {', '.join(METHODS)}.")
+    if engine not in ENGINES:
+        raise ValueError(f"The engine is one of {', '.join(ENGINES)}.")
     if path not in PATHS or weighting not in WEIGHTINGS:
         raise ValueError(f"The path is one of {', '.join(PATHS)}, the weighting one of {', '.join(WEIGHTINGS)}.")
     file = photo.get("path") if isinstance(photo, dict) else None
@@ -69,7 +72,7 @@ def question(
         raise ValueError("There is no photo: upload one, paste one, or take an example.")
     read = read_photo(file, allowed=[Path(get_upload_folder()), EXAMPLES])
     chosen = tuple(key for key in METHODS if key in methods)
-    return Question(read, model, layer, target, against, whole(steps), chosen, path, weighting)
+    return Question(read, model, layer, target, against, whole(steps), chosen, path, weighting, engine)
 
 
 def whole(steps: Any) -> int:

@@ -11,7 +11,7 @@ from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
 from iscam import render
-from iscam.methods import DEFAULT_METHODS
+from iscam.methods import DEFAULT_ENGINE, DEFAULT_METHODS
 from iscam.models import DEFAULT_MODEL
 from iscam.path import DEFAULT_STEPS, PATHS, WEIGHTINGS
 
@@ -32,13 +32,14 @@ def add(worker: Worker, bench: Bench) -> None:
         methods: list[str] = list(DEFAULT_METHODS),  # noqa: B006  (never written to; Gradio shows it as the default)
         path: str = PATHS[0],
         weighting: str = WEIGHTINGS[0],
+        engine: str = DEFAULT_ENGINE,
     ) -> dict[str, Any]:
         """Explain a photo: predictions; per method probability, seconds, passes and note; and a figure (PNG).
 
         The class is the most probable one unless `target` names a class or its index. Stop is not offered here.
         """
         try:
-            question = checks.question(photo, model, layer, target, None, steps, methods, path, weighting)
+            question = checks.question(photo, model, layer, target, None, steps, methods, path, weighting, engine)
             job = worker.submit(uuid.uuid4().hex, bench.explain(question), fetch=bench.fetch(question))
         except (ValueError, OSError) as error:
             raise gr.Error(str(error), print_exception=False) from error

@@ -58,7 +58,7 @@ class Handlers:
         demo.load(self.open, None, everything, **follower | {"concurrency_id": "open"})
         page.photo.change(self.new_photo, [*question, *look], everything, **follower)
         page.model.input(self.new_model, [page.photo, page.model, *look], everything, **follower)
-        settings = [page.target, page.against, page.steps, page.methods, page.path, page.weighting]
+        settings = [page.target, page.against, page.steps, page.methods, page.path, page.weighting, page.engine]
         run = follower | {"trigger_mode": "once", "api_name": "maps"}  # the name "explain" is the public endpoint's
         page.explain.click(self.explain, [*question, *settings, *look], [*maps, *buttons, *seen], **run)
         page.stop.click(self.halt, None, page.stop, **quiet)
@@ -125,6 +125,7 @@ class Handlers:
         methods: Any,
         path: Any,
         weighting: Any,
+        engine: Any,
         opacity: Any,
         colours: Any,
         view: Any,
@@ -133,7 +134,8 @@ class Handlers:
         """The maps as they come, until all are there or the visitor stops or leaves."""
         page, rival = self.page, None if against == text.NOBODY else against
         try:
-            question = checks.question(photo, model, layer, target, rival, steps, methods, path, weighting)
+            settings = target, rival, steps, methods, path, weighting, engine
+            question = checks.question(photo, model, layer, *settings)
             look = checks.look(opacity, colours, view)
             job = self._submit(request, question, self.bench.explain(question))
         except (ValueError, OSError) as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from iscam.methods import DEFAULT_METHODS, METHODS
+from iscam.methods import DEFAULT_ENGINE, DEFAULT_METHODS, ENGINES, METHODS
 from iscam.models import MODELS
 from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS, WEIGHTINGS
 from iscam.render import COLOUR_MAPS, VIEWS
@@ -35,6 +35,7 @@ class Page:
     methods: gr.CheckboxGroup
     path: gr.Radio
     weighting: gr.Radio
+    engine: gr.Radio
     explain: gr.Button
     stop: gr.Button
     status: gr.HTML
@@ -98,6 +99,7 @@ def lay_out(model: str) -> Page:
                 )
                 path = gr.Radio(list(PATHS), value=PATHS[0], label="Path")
                 weighting = gr.Radio(list(WEIGHTINGS), value=WEIGHTINGS[0], label="Weighting")
+                engine = gr.Radio(list(ENGINES), value=DEFAULT_ENGINE, label="Engine")
         with gr.Column(scale=11, min_width=330, elem_id="answer"):
             with gr.Row(elem_id="work", equal_height=True):
                 explain = gr.Button("Explain", variant="primary", elem_id="explain", scale=0, min_width=150)
@@ -135,6 +137,7 @@ def lay_out(model: str) -> Page:
         methods,
         path,
         weighting,
+        engine,
         explain,
         stop,
         status,

@@ -52,7 +52,7 @@ class Shown:
                 self.sentence = f"{MODELS[model].label} sees {top.category}, {text.per_cent(top.probability)}."
             case Sharpening(explanation, done, total, left):
                 self.maps[explanation.method] = explanation
-                self.sharpening[explanation.method] = f"sharpening, {100 * done / total:.0f} %"
+                self.sharpening[explanation.method] = f"provisional, {100 * done / total:.0f} %"
                 label = METHODS[explanation.method].label
                 self.sentence = f"{label}: {done:,} of {text.passes(total)}, {text.seconds(left)} left"
                 self.share = done / total

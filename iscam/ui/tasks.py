@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from iscam.methods import DEFAULT_METHODS, METHODS
+from iscam.methods import DEFAULT_ENGINE, DEFAULT_METHODS, METHODS
 from iscam.models import DEFAULT_MODEL, MODELS
 from iscam.path import DEFAULT_STEPS
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 KEPT_MODELS = 2
 KEPT_ANALYSES = 6  # each keeps the scores of a photo, so that a second question about it costs little or nothing
-PREVIEW_SECONDS = 0.3
+PREVIEW_SECONDS = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +37,7 @@ class Question:
     methods: tuple[str, ...] = DEFAULT_METHODS
     path: str = "cumulative"
     weighting: str = "probability"
+    engine: str = DEFAULT_ENGINE
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,7 @@ class Bench:
             for name in (question.target, question.against):
                 if name is not None:
                     explainer.model.find_class(name)  # raises for all methods at once
+            explainer = explainer.using(question.engine)
             while remaining and not job.stop.is_set():
                 explanation = self._map(explainer, analysis, question, remaining[0], job)
                 if explanation is not None:
