@@ -12,7 +12,12 @@ Nothing heavy is loaded before it is needed: `import iscam` does not import torc
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING
+
+# How long a thread of GNU OpenMP spins before it sleeps, read when torch is loaded. On a machine with as many busy threads
+# as cores (a page and its compute thread), the default lets threads wait for each other many times longer than they work.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 if TYPE_CHECKING:
     from .explain import Analysis, Explainer, Explanation, Prediction, Progress

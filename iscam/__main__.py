@@ -1,4 +1,4 @@
-"""The command line: `python -m iscam explain PHOTO...` and `python -m iscam models`.
+"""The command line: `python -m iscam explain PHOTO...`, `python -m iscam models` and `python -m iscam benchmark`.
 
 Arguments are checked before torch is loaded, so that a wrong one is answered at once.
 """
@@ -12,13 +12,15 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .methods import DEFAULT_ENGINE, DEFAULT_METHODS, DEFAULT_SAMPLES, ENGINES, MAX_SAMPLES, METHODS, refusal
 from .models import DEFAULT_MODEL, MODELS, load_model
 from .path import DEFAULT_STEPS, MAX_STEPS, PATHS, WEIGHTINGS
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "assets" / "examples"
 
 if TYPE_CHECKING:
     from .explain import Analysis, Explainer, Explanation, Progress
@@ -31,9 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_explain(commands.add_parser("explain", help="explain photos: a figure, the maps and a record for each"))
     listing = commands.add_parser("models", help="list the models with their layers")
     listing.add_argument("--json", action="store_true", help="for programs")
+    _add_benchmark(commands.add_parser("benchmark", help="how fast the maps are on this machine, and how exact"))
     options = parser.parse_args(arguments)
     try:
-        return _models(options.json) if options.command == "models" else _explain(options)
+        if options.command == "models":
+            return _models(options.json)
+        return _benchmark(options) if options.command == "benchmark" else _explain(options)
     except (ValueError, OSError) as error:
         _complain(f"python -m iscam {options.command}: {error}")
         return 2
@@ -73,12 +78,29 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("iscam-out"), metavar="DIR", help="default iscam-out")
 
 
+def _add_benchmark(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--models", type=_models_named, default=(DEFAULT_MODEL,), metavar="KEY,KEY", help=f"default {DEFAULT_MODEL}"
+    )
+    parser.add_argument("--photos", type=Path, default=EXAMPLES, metavar="DIR", help="default: the examples")
+    parser.add_argument("--against", choices=("torchcam",), help="a peer to be timed beside, at its defaults")
+    parser.add_argument("--out", type=Path, default=Path("iscam-benchmark"), metavar="DIR", help="default %(default)s")
+
+
+def _models_named(text: str) -> tuple[str, ...]:
+    return _keys(text, MODELS, "model")
+
+
 def _methods(text: str) -> tuple[str, ...]:
+    return _keys(text, METHODS, "method")
+
+
+def _keys(text: str, table: Collection[str], noun: str) -> tuple[str, ...]:
     keys = tuple(dict.fromkeys(key.strip() for key in text.split(",") if key.strip()))
-    if unknown := [key for key in keys if key not in METHODS]:
-        raise argparse.ArgumentTypeError(f"there is no method {unknown[0]!r} (choose from {', '.join(METHODS)})")
+    if unknown := [key for key in keys if key not in table]:
+        raise argparse.ArgumentTypeError(f"there is no {noun} {unknown[0]!r} (choose from {', '.join(table)})")
     if not keys:
-        raise argparse.ArgumentTypeError("name at least one method")
+        raise argparse.ArgumentTypeError(f"name at least one {noun}")
     return keys
 
 
@@ -204,6 +226,23 @@ def _explain(options: argparse.Namespace) -> int:
         line = f"{photo.name}: {first.category} {100 * first.probability:.1f} %, {seconds:.1f} s, {figure}"
         print(_one_line(line), flush=True)
     return 2 if failed else 0
+
+
+def _benchmark(options: argparse.Namespace) -> int:
+    if not os.path.isdir(options.photos):
+        raise ValueError(f"There is no folder {options.photos}: name a folder of pictures with --photos.")
+    _make_folder(options.out)
+    from .backend import set_threads
+    from .benchmark import benchmark, find_photos
+    from .report import write_report
+
+    set_threads()
+    report = benchmark(
+        options.models, find_photos(options.photos), options.against, lambda line: print(line, flush=True)
+    )
+    write_report(options.out, report)
+    print((options.out / "benchmark.md").read_text(encoding="utf-8"))
+    return 0
 
 
 def _check_own(options: argparse.Namespace) -> None:

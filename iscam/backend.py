@@ -6,6 +6,7 @@ folded into the convolutions before them, and, for the rough kind of pass, bfloa
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,7 @@ BATCH_SECONDS = 0.12  # a batch is the grain of a stop: aim at half of the 0.25 
 SIZES = {"cpu": (1, 4, 8, 16), "cuda": (1, 16, 64, 128)}  # small batches stay in a CPU's caches; few shapes to plan for
 TRIES = 2  # of each size: the first one pays for planning
 LARGE_BLOCK = 2**25 - 2**13  # bytes; just below the largest threshold
-GAIN = 0.97  # a larger batch must take less than this share of the time per row
+RETRY = 16  # batches after which each size is tried once more, then after twice as many, and so on
 
 Swap = tuple[dict[str, Any], str, Any]  # a dictionary of a module, a name in it, and what to put there
 
@@ -47,39 +48,35 @@ def set_threads() -> None:
 class Pace:
     """How many rows go into the next batch: the size that has taken the least time per row, of those that fit in time.
 
-    The sizes are tried in turn on the work itself, from small to large, as long as larger ones gain something.
+    Every size is tried on the work itself, and again each time twice as much work has been done, because a busy machine may
+    have spoilt a try.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._sizes = SIZES[device.type]
-        self._times: list[list[float]] = [[]]  # seconds per row of each size tried so far
-        self._settled: int | None = None
+        self._best: dict[int, float] = {}  # seconds per row, by size
+        self._tries = dict.fromkeys(self._sizes, 0)
 
     @property
     def seconds_per_row(self) -> float:
         """Of the best size so far; infinite before the first batch."""
-        return min((min(times) for times in self._times if times), default=float("inf"))
+        return min(self._best.values(), default=float("inf"))
 
     def rows(self, left: int) -> int:
         """The next batch's rows, when `left` rows are left to run."""
-        size = self._sizes[len(self._times) - 1] if self._settled is None else self._settled
-        return size if size <= left else max(size for size in self._sizes if size <= left)
+        smallest, *larger = self._sizes
+        in_time = [size for size in larger if size <= left and size * self.seconds_per_row <= BATCH_SECONDS]
+        tries = TRIES + int(math.log2(1 + sum(self._tries.values()) / RETRY))
+        for size in (smallest, *in_time):
+            if self._tries[size] < tries:
+                return size
+        return min((smallest, *in_time), key=self._best.__getitem__)
 
     def learn(self, rows: int, seconds: float) -> None:
         """Take note of a batch."""
-        if rows not in self._sizes[: len(self._times)]:
-            return
-        place = self._sizes.index(rows)
-        self._times[place].append(seconds / rows)
-        if self._settled is not None or place < len(self._times) - 1 or len(self._times[-1]) < TRIES:
-            return
-        best = [min(times) for times in self._times]
-        slower = len(best) > 1 and best[-1] > GAIN * best[-2]
-        following = self._sizes[len(best) : len(best) + 1]
-        if slower or not following or following[0] * best[-1] > BATCH_SECONDS:
-            self._settled = self._sizes[best.index(min(best))]
-        else:
-            self._times.append([])
+        if rows in self._tries:
+            self._tries[rows] += 1
+            self._best[rows] = min(seconds / rows, self._best.get(rows, float("inf")))
 
 
 class Backend:
@@ -113,6 +110,12 @@ class Backend:
     def pace(self, kind: str) -> Pace:
         """The batch size of one kind of pass, learnt over all photos."""
         return self._paces.setdefault(kind, Pace(self.device))
+
+    @property
+    def gain(self) -> float | None:
+        """How many times as long a precise pass takes as a rough one; None before both have been timed."""
+        rough, precise = self.pace("rough").seconds_per_row, self.pace("precise").seconds_per_row
+        return precise / rough if math.isfinite(rough) and math.isfinite(precise) else None
 
     def logits(self, images: Tensor, rough: bool = False) -> Tensor:
         """Logits (B, K) in float32 of images (B, 3, H, W)."""

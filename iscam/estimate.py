@@ -49,12 +49,13 @@ def krige(
     """
     scales = features.new_full((features.shape[1],), SLOPE)
     scales[0] = CONSTANT
-    trend = (features * scales) @ features.T
     here, there = known.nonzero()[:, 0], wanted.nonzero()[:, 0]
     found = values[here]
+    field_here, trend_here = field[here][:, here], (features[here] * scales) @ features[here].T
     best = None
     for share in shares or SHARES:
-        among = share * field[here][:, here] + trend[here][:, here] + (1 - share) * torch.eye(len(here)).to(field)
+        among = trend_here.add(field_here, alpha=share)
+        among.diagonal().add_(1 - share)
         factor = torch.linalg.cholesky(among)
         solved = torch.cholesky_solve(found[:, None], factor)[:, 0]
         fit = 0.5 * len(here) * (found @ solved).clamp_min(1e-12).log() + factor.diagonal().log().sum()
@@ -64,10 +65,12 @@ def krige(
     _, share, factor, solved = best
     precision = torch.cholesky_inverse(factor).diagonal()  # 1 / variance of each value given the others
     variance = ((solved.square() / precision).sum() + 2 * guess**2) / (len(here) + (2 if guess else 0))
-    across = share * field[there][:, here] + trend[there][:, here]
-    apart = share * field[there][:, there] + trend[there][:, there] + (1 - share) * torch.eye(len(there)).to(field)
-    explained = across @ torch.cholesky_solve(across.T, factor)
-    return across @ solved, variance * (apart - explained)
+    slopes = features[there] * scales
+    across = (slopes @ features[here].T).add_(field[there][:, here], alpha=share)
+    apart = (slopes @ features[there].T).add_(field[there][:, there], alpha=share)
+    apart.diagonal().add_(1 - share)
+    half = torch.linalg.solve_triangular(factor, across.T, upper=False)  # (known, u)
+    return across @ solved, apart.addmm_(half.T, half, alpha=-1).mul_(variance)
 
 
 def influence(maps: Tensor, raw: Tensor, signed: bool) -> Tensor:

@@ -28,10 +28,10 @@ FEW_CHANNELS = 24  # are better run exactly
 MARGIN = 3.5  # standard deviations of the map at its worst place that its error is taken to stay within
 FLOOR = 1e-5  # of the estimate: float32 itself
 WORST = 8  # places of the map at which the gain of a pass is judged
-BLOCK = 20  # rough passes, or what takes as long, between two estimates,
-GROWTH = 0.04  # or this share of what has been run so far
+BLOCK = 24  # rough passes, or what takes as long, between two estimates,
+GROWTH = 0.08  # or this share of what has been run so far
 NEAR = 2.5  # passes of another path serve as the first rung within this factor of its multiplier
-PRECISE_COST = 1.6  # of a precise pass in rough ones, before both have been timed
+PAYS = 1.2  # a rough pass must be so many times as fast as a precise one, because some must be run in both kinds
 # What is expected of a step before anything is known of it, as a standard deviation of z that counts as two values:
 CLIMB_GUESS = 0.08  # of the last climb
 ROUND_GUESS = 0.06
@@ -62,7 +62,7 @@ def pays(forward: ForwardPass) -> bool:
 class Standing:
     """Which channels stand on which rung: roughly or precisely (`has`), roughly (`rough`), precisely (`fine`); bool (C,)."""
 
-    def __init__(self, table: ScoreTable, rungs: Sequence[Rung], live: Tensor) -> None:
+    def __init__(self, table: ScoreTable, rungs: Sequence[Rung], live: Tensor, has_rough: bool) -> None:
         def every(rung: Rung, *kinds: bool) -> Tensor:
             known = torch.ones(len(live), dtype=torch.bool, device=live.device)
             for probe in rung.probes:
@@ -70,9 +70,9 @@ class Standing:
                 known &= torch.stack(runs).any(0)
             return known
 
-        self.has = [every(rung, True, False) for rung in rungs]
-        self.rough = [every(rung, True) for rung in rungs]
         self.fine = [every(rung, False) for rung in rungs]
+        self.rough = [every(rung, True) for rung in rungs]
+        self.has = [every(rung, True, False) for rung in rungs] if has_rough else self.fine
 
 
 class ClassScores:
@@ -82,9 +82,15 @@ class ClassScores:
     """
 
     def __init__(
-        self, table: ScoreTable, rungs: Sequence[Rung], live: Tensor, class_index: int, weighting: str
+        self,
+        table: ScoreTable,
+        rungs: Sequence[Rung],
+        live: Tensor,
+        has_rough: bool,
+        class_index: int,
+        weighting: str,
     ) -> None:
-        self._table, self._rungs, self._live = table, rungs, live
+        self._table, self._rungs, self._live, self._has_rough = table, rungs, live, has_rough
         self._class, self._weighting = class_index, weighting
         self.low = torch.full((len(rungs), len(live)), torch.nan, device=live.device)
         self.high = self.low.clone()
@@ -108,7 +114,9 @@ class ClassScores:
 
     def logits(self, probes: Sequence[Probe], channels: Tensor, precise: bool = False) -> Tensor:
         """Logits (n, c, W) of probes that have been run for the channels."""
-        found = [self._table.distributions(probe, self._live[channels], precise) for probe in probes]
+        found = [
+            self._table.distributions(probe, self._live[channels], precise or not self._has_rough) for probe in probes
+        ]
         return torch.stack(found) if found else self.blank().expand(0, len(channels), -1)
 
     def blank(self) -> Tensor:
@@ -137,7 +145,7 @@ class Refinement:
         self._masks = (self._maps - low) / (high - low)
         self._seen = strongest_first(activations[self._live])[: math.ceil(FIRST * len(self._live))]
         self._channels = len(activations)
-        self._has_rough = scorer.backend.has_rough
+        self._has_rough = scorer.backend.has_rough and (scorer.backend.gain or PAYS) >= PAYS
         self._z: list[Tensor] | None = None
         self.total = len(self._seen) + len(self._live) // 2
         self._plan(ladder(self._probes))
@@ -194,7 +202,8 @@ class Refinement:
         probes = dict.fromkeys(probe for rung in rungs for probe in rung.probes)
         kinds = [probe.roughly() for probe in probes] if self._has_rough else []
         self._table.reserve([*probes, *kinds], self._classes)
-        self._scores = [ClassScores(self._table, rungs, self._live, index, self._weighting) for index in self._classes]
+        known = self._table, rungs, self._live, self._has_rough
+        self._scores = [ClassScores(*known, index, self._weighting) for index in self._classes]
 
     def _base_at_hand(self) -> Probe | None:
         """A pass of another path that all channels seen at first have had, if it is near enough to this path's own."""
@@ -208,8 +217,11 @@ class Refinement:
         nearest = min(found, key=lambda probe: found[probe], default=own)
         return nearest if found.get(nearest, math.inf) <= math.log(NEAR) else None
 
+    def _standing(self) -> Standing:
+        return Standing(self._table, self._rungs, self._live, self._has_rough)
+
     def _look(self) -> Standing:
-        standing = Standing(self._table, self._rungs, self._live)
+        standing = self._standing()
         for scores in self._scores:
             scores.update(standing, (self._audit, self._last) if self._has_rough else (self._last,))
         return standing
@@ -265,7 +277,7 @@ class Refinement:
 
     def _improve(self, gains: dict[tuple[str, int], Tensor]) -> bool:
         """Run a block of the passes that promise most for their time. Returns whether it was done, and not stopped."""
-        standing = Standing(self._table, self._rungs, self._live)
+        standing = self._standing()
         exact = standing.fine[self._last]
         options = []  # (gain per cost (C,), cost (C,), kind, probes)
         for (step, rung), gain in gains.items():
@@ -278,30 +290,31 @@ class Refinement:
                 able, kind = standing.has[rung] & standing.fine[self._audit] & ~exact, PRECISE
             cost = self._cost(kind, probes)
             options.append((torch.where(able, gain / cost, 0), cost, kind, probes))
-        best, choice = torch.stack([worth for worth, *_ in options]).max(0)
+        strongest = max(options, key=lambda option: float(option[0].max()))
+        kind = strongest[2]  # a block is of one kind, so that its batches are full
+        alike = [option for option in options if option[2] == kind]
+        best, choice = torch.stack([worth for worth, *_ in alike]).max(0)
         budget = max(BLOCK, GROWTH * self._scorer.rows)
-        work: dict[str, list[tuple[Sequence[Probe], int]]] = {EITHER: [], PRECISE: []}
+        work: list[tuple[Sequence[Probe], int]] = []
         for channel in best.argsort(descending=True).tolist():
             if budget <= 0 or best[channel] <= 0:
                 break
-            _, cost, kind, probes = options[int(choice[channel])]
-            work[kind].append((probes, channel))
+            _, cost, _, probes = alike[int(choice[channel])]
+            work.append((probes, channel))
             budget -= float(cost[channel])
-        return self._send(EITHER, work[EITHER]) and self._send(PRECISE, work[PRECISE])
+        return self._send(kind, work)
 
     def _cost(self, kind: str, probes: Sequence[Probe]) -> Tensor:
         """What it takes (C,), in rough passes, to run the probes of the channels that have not been run; at least 1."""
         missing = torch.zeros(len(self._live), device=self._live.device)
         for probe in probes:
             known = self._table.evaluated(probe)[self._live]
-            if kind == EITHER:
+            if kind == EITHER and self._has_rough:
                 known = known | self._table.evaluated(probe.roughly())[self._live]
             missing += ~known
         if kind == EITHER or not self._has_rough:
             return missing.clamp_min(1)
-        rough, precise = (self._scorer.backend.pace(kind).seconds_per_row for kind in (ROUGH, PRECISE))
-        timed = math.isfinite(rough) and math.isfinite(precise)
-        return missing.clamp_min(1) * (precise / rough if timed else PRECISE_COST)
+        return missing.clamp_min(1) * (self._scorer.backend.gain or PAYS)
 
     # What is known
 

@@ -63,7 +63,7 @@ def learnt(rung: Rung, blank: Tensor, logits: Tensor, points: Tensor) -> Rung:
     given = (logits - blank).flatten(1) * weights  # (n, C * K)
     wanted = (points - blank).flatten(1) * weights  # (M, C * K)
     products = given @ given.T
-    ridge = FAITH * products.diagonal().mean()
+    ridge = (FAITH * products.diagonal().mean()).clamp_min(1e-12)
     prior = rung.mix[:, 1:].to(logits.device)
     shares = torch.linalg.solve(
         products + ridge * torch.eye(len(products)).to(ridge), given @ wanted.T + ridge * prior.T

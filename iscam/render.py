@@ -114,7 +114,7 @@ def _contours(shown: Image.Image, values: Map, colours: str, signed: bool) -> Im
         lines.set_path_effects([withStroke(linewidth=4.5, foreground="#0008")])
         for label in axes.clabel(lines, fmt=lambda level: f"{100 * level:.0f} %", fontsize=9):
             label.set_path_effects(halo)
-    return _picture(figure)
+    return picture_of(figure)
 
 
 def colour_bar(colours: str = "viridis", signed: bool = False, size: tuple[int, int] = (256, 12)) -> Image.Image:
@@ -156,7 +156,7 @@ def comparison_figure(
     below = 0.2 + 0.16 * max(caption.count("\n") + 1 for _, caption, _ in pictures)
     gap, top, bottom = below + 0.3, 0.35 + (0.3 if title else 0.0), below + 0.5
     tall = top + rows * height + (rows - 1) * gap + bottom
-    figure = _figure((columns * width, tall))
+    figure = new_figure((columns * width, tall))
     edges = {"left": 0.02, "right": 0.98, "top": 1 - top / tall, "bottom": bottom / tall}
     grid = figure.add_gridspec(rows, columns, wspace=0.05, hspace=gap / height, **edges)
     for place, (heading, caption, picture) in enumerate(pictures):
@@ -172,7 +172,7 @@ def comparison_figure(
         mappable = ScalarMappable(matplotlib.colors.Normalize(-1 if minus else 0, 1))
         mappable.set_cmap(SIGNED_COLOURS if minus else colours)
         figure.colorbar(mappable, bar, orientation="horizontal").ax.tick_params(labelsize=8)
-    return _picture(figure)
+    return picture_of(figure)
 
 
 def _caption(explanation: Explanation) -> str:
@@ -194,7 +194,8 @@ def _plain(text: str) -> str:
     return text.replace("$", r"\$")  # a dollar sign in a category or file name starts no formula
 
 
-def _figure(inches: tuple[float, float], dpi: int = 130) -> Figure:
+def new_figure(inches: tuple[float, float], dpi: int = 130) -> Figure:
+    """A figure that no window and no global state of matplotlib knows of."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -205,13 +206,14 @@ def _figure(inches: tuple[float, float], dpi: int = 130) -> Figure:
 
 def _canvas(size: tuple[int, int]) -> tuple[Figure, Axes]:
     """A figure of exactly `size` (w, h) pixels, without margins."""
-    figure = _figure((size[0] / 100, size[1] / 100), dpi=100)
+    figure = new_figure((size[0] / 100, size[1] / 100), dpi=100)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     return figure, axes
 
 
-def _picture(figure: Figure) -> Image.Image:
+def picture_of(figure: Figure) -> Image.Image:
+    """The drawn figure."""
     canvas: Any = figure.canvas
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # names may be of any script: what has no glyph is a box

@@ -168,17 +168,16 @@ def masked_rows(
 ) -> Tensor:
     """Input rows (B, 3, H, W): the image under the mask of channels[i], made as probes[i] says.
 
-    SS-CAM's noise (arXiv 2006.14255, the authors' code) has the standard deviation (2 / (max - min))^2 of the masked image.
+    SS-CAM's noise (arXiv 2006.14255, the authors' code) has the standard deviation (2 / (max - min))^2 of the row.
     """
-    image = forward.image
+    image = forward.image.contiguous(memory_format=torch.channels_last)  # and so are the rows then
     distinct, inverse = torch.unique_consecutive(channels, return_inverse=True)
     masks = make_masks(forward.activations[distinct], (image.shape[2], image.shape[3]))  # (u, H, W)
-    masked = image * masks[inverse, None]  # (B, 3, H, W)
     multipliers = torch.tensor([probe.multiplier for probe in probes], device=image.device)
-    rows = masked * multipliers[:, None, None, None]
+    rows: Tensor = image * (masks[inverse] * multipliers[:, None, None])[:, None]  # (B, 3, H, W)
     for row, probe in enumerate(probes):
         if probe.noise is not None:
-            low, high = masked[row].aminmax()
+            low, high = rows[row].aminmax()
             if high > low:  # a photo of one value has no scale to set the noise by
                 rows[row] += (2 / (high - low)) ** 2 * fields[probe.noise][0]
     return rows

@@ -82,6 +82,18 @@ def load_torchvision(spec: ModelSpec, device: str) -> LoadedModel:
     return describe(network, spec, tuple(weights.meta["categories"]), geometry, transforms, file, device)
 
 
+def load_untrained(spec: ModelSpec) -> LoadedModel:
+    """A torchvision model with random weights, whose maps mean nothing: passes can be timed with it."""
+    network, geometry = build(spec.key), default_geometry(spec.key)
+    categories = tuple(torchvision.models.get_model_weights(spec.key).DEFAULT.meta["categories"])
+    return describe(network, spec, categories, geometry, make_transforms(geometry, MEAN, STD), None)
+
+
+def has_weights(key: str) -> bool:
+    """Whether a model's weights are on this machine."""
+    return key == "photo11" or cached_weights(torchvision.models.get_model_weights(key).DEFAULT.url).exists()
+
+
 def ensure_weights(key: str) -> Path:
     """The file of a torchvision model's DEFAULT weights in torch.hub's cache, downloaded if it is not there.
 
