@@ -16,7 +16,7 @@ from torch import Tensor
 
 from . import capture
 from .backend import Backend
-from .fast import Refinement, pays
+from .fast import Refinement, can_spare
 from .images import Photo, read_photo
 from .masks import flat_channels, normalise, upsample
 from .methods import (
@@ -200,7 +200,7 @@ class Explainer:
         probes = row.probes(settings)
         weighting = settings.weighting if "noise" not in row.needs else WEIGHTINGS[0]
         refinement = None
-        if self.engine == "fast" and "scores" in row.needs and pays(analysis.forward):
+        if self.engine == "fast" and "scores" in row.needs and can_spare(analysis.forward, self.tolerance):
             refinement = Refinement(scorer, probes, weighting, classes, self.tolerance)
 
         def build(rows: int, complete: bool) -> Explanation:

@@ -29,6 +29,7 @@ MARGIN = 3.5  # standard deviations of the map at its worst place that its error
 FLOOR = 1e-5  # of the estimate: float32 itself
 WORST = 8  # places of the map at which the gain of a pass is judged
 BLOCK = 24  # rough passes, or what takes as long, between two estimates,
+FUTILE = 0.5  # of the exact passes: after so many, the rest is run exactly
 GROWTH = 0.08  # or this share of what has been run so far
 NEAR = 2.5  # passes of another path serve as the first rung within this factor of its multiplier
 PAYS = 1.2  # a rough pass must be so many times as fast as a precise one, because some must be run in both kinds
@@ -54,9 +55,9 @@ class Gap:
     covariance: Tensor  # (u, u)
 
 
-def pays(forward: ForwardPass) -> bool:
-    """Whether there are so many channels to mask the photo with that some of their passes can be spared."""
-    return int((~flat_channels(forward.activations)).sum()) > FEW_CHANNELS
+def can_spare(forward: ForwardPass, tolerance: float) -> bool:
+    """Whether some passes can be spared: there are many channels to mask the photo with, and something is tolerated."""
+    return tolerance > FLOOR and int((~flat_channels(forward.activations)).sum()) > FEW_CHANNELS
 
 
 class Standing:
@@ -172,12 +173,18 @@ class Refinement:
                 grid *= 2
                 self._plan(ladder(self._probes, grid, base[0]))
                 sent = self._send_pilots()
+            elif self._scorer.rows > self._futile():
+                sent = self._send(PRECISE, [(self._rungs[-1].probes, channel) for channel in range(len(self._live))])
             else:
                 sent = self._improve(gains)
             if not sent:
                 return False
             refined = self._scorer.rows - before
-            self.total = self._scorer.rows + math.ceil(refined * max(0.0, self.error / self._tolerance - 1))
+            ahead = min(refined * max(0.0, self.error / self._tolerance - 1), 2 * self._futile())
+            self.total = self._scorer.rows + math.ceil(ahead)
+
+    def _futile(self) -> float:
+        return FUTILE * len(self._live) * len(self._rungs[-1].probes)
 
     def averages(self, number: int) -> Tensor:
         """The average scores (C,) of all channels for the class of that number; NaN where nothing has been run yet."""
@@ -258,10 +265,10 @@ class Refinement:
         others = [order[int(place)] for place in torch.searchsorted(reached, steps).clamp_max(len(order) - 1)]
         pilots = [*strong, *others]
         probes = [probe for rung in self._rungs for probe in rung.probes]
-        audited = (
-            [(self._rungs[self._audit].probes, channel) for channel in pilots[:AUDITED]] if self._has_rough else []
-        )
-        sent = self._send(ROUGH, [(probes, channel) for channel in pilots]) and self._send(PRECISE, audited)
+        sent = self._send(EITHER, [(probes, channel) for channel in pilots])
+        if self._has_rough and not self._standing().fine[self._audit].all():
+            audited = [(self._rungs[self._audit].probes, channel) for channel in pilots[:AUDITED]]
+            sent = sent and self._send(ROUGH, audited) and self._send(PRECISE, audited)
         if sent:
             self._learn(torch.tensor(pilots, device=self._live.device))
         return sent

@@ -24,6 +24,9 @@ class RowCounter:
         self.rows = 0
         self._handle = model.network.register_forward_pre_hook(self._count)
 
+    def remove(self) -> None:
+        self._handle.remove()
+
     def _count(self, _module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         self.rows += len(inputs[0])
 
