@@ -297,6 +297,7 @@ def _run(explainer: Explainer, analysis: Analysis, method: str, options: argpars
         def show(progress: Progress) -> None:
             bar.total = progress.total
             bar.update(progress.done - bar.n)
+            bar.refresh()  # the total may have changed
 
         return explainer.explain(
             analysis,

@@ -65,12 +65,16 @@ class Pace:
     def rows(self, left: int) -> int:
         """The next batch's rows, when `left` rows are left to run."""
         smallest, *larger = self._sizes
-        in_time = [size for size in larger if size <= left and size * self.seconds_per_row <= BATCH_SECONDS]
+        in_time = [size for size in larger if size <= left and size * self._expected(size) <= BATCH_SECONDS]
         tries = TRIES + int(math.log2(1 + sum(self._tries.values()) / RETRY))
         for size in (smallest, *in_time):
             if self._tries[size] < tries:
                 return size
         return min((smallest, *in_time), key=self._best.__getitem__)
+
+    def _expected(self, size: int) -> float:
+        """Seconds per row in batches of that size, which are taken to gain nothing before they have been tried."""
+        return self._best[size] if self._tries[size] >= TRIES else self.seconds_per_row
 
     def learn(self, rows: int, seconds: float) -> None:
         """Take note of a batch."""

@@ -229,6 +229,8 @@ class Explainer:
             if refinement is not None:
                 scorer.report = lambda done: report(done, max(done, refinement.total))
                 complete, rows = refinement.run(), scorer.rows
+                if complete and rows:
+                    report(rows, rows)
             elif probes:
                 analysis.table.reserve(probes, classes)
                 pairs = pending(analysis.forward, analysis.table, probes)

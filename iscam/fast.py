@@ -25,7 +25,7 @@ PILOTS = 6  # channels that climb the whole ladder at first:
 STRONG = 3  # these because they carry the map, the others spread over the rest;
 AUDITED = 4  # of them are run precisely too, where their rung is known for few points
 FEW_CHANNELS = 24  # are better run exactly
-MARGIN = 3.5  # standard deviations of the map at its worst place that its error is taken to stay within
+MARGIN = 4.0  # standard deviations of the map at its worst place that its error is taken to stay within
 FLOOR = 1e-5  # of the estimate: float32 itself
 WORST = 8  # places of the map at which the gain of a pass is judged
 BLOCK = 24  # rough passes, or what takes as long, between two estimates,
@@ -121,9 +121,9 @@ class ClassScores:
         return torch.stack(found) if found else self.blank().expand(0, len(channels), -1)
 
     def blank(self) -> Tensor:
+        """Logits (W,) of a blank photo; of the whole photo while no path has led through the blank one."""
         table = self._table
-        assert table.blank is not None
-        return table.condensed(table.columns(table.blank[None]))[0]
+        return table.condensed(table.columns((table.photo if table.blank is None else table.blank)[None]))[0]
 
 
 class Refinement:
@@ -146,7 +146,8 @@ class Refinement:
         self._masks = (self._maps - low) / (high - low)
         self._seen = strongest_first(activations[self._live])[: math.ceil(FIRST * len(self._live))]
         self._channels = len(activations)
-        self._has_rough = scorer.backend.has_rough and (scorer.backend.gain or PAYS) >= PAYS
+        # with one pass per channel, those that carry the map would be run in both kinds, and be most of all passes
+        self._has_rough = scorer.backend.has_rough and (scorer.backend.gain or PAYS) >= PAYS and len(self._probes) > 1
         self._z: list[Tensor] | None = None
         self.total = len(self._seen) + len(self._live) // 2
         self._plan(ladder(self._probes))
@@ -155,7 +156,8 @@ class Refinement:
         """Run passes until the error is within the tolerance. Returns whether it is; else the run was stopped."""
         if self._scorer.stopped:
             return False
-        self._scorer.show_blank()
+        if len(self._probes) > 1:
+            self._scorer.show_blank()
         grid = GRID
         if at_hand := self._base_at_hand():
             self._plan(ladder(self._probes, grid, at_hand))
@@ -173,7 +175,7 @@ class Refinement:
                 grid *= 2
                 self._plan(ladder(self._probes, grid, base[0]))
                 sent = self._send_pilots()
-            elif self._scorer.rows > self._futile():
+            elif self._has_rough and self._scorer.rows - before > self._futile():
                 sent = self._send(PRECISE, [(self._rungs[-1].probes, channel) for channel in range(len(self._live))])
             else:
                 sent = self._improve(gains)
@@ -191,7 +193,7 @@ class Refinement:
         z = torch.full((len(self._live),), torch.nan, device=self._live.device)
         if self._z is not None:
             z = self._z[number]
-        elif self._table.blank is not None:
+        else:
             self._look()
             for found in self._scores[number].low[1:]:  # the higher the rung, the better
                 z = found.where(~found.isnan(), z)

@@ -179,6 +179,7 @@ def _caption(explanation: Explanation) -> str:
     lines = [
         f"{explanation.category}, {100 * explanation.probability:.1f} %",
         f"{explanation.seconds:.1f} s, {explanation.forward_passes:,} pass{'' if explanation.forward_passes == 1 else 'es'}"
+        + (f", within {100 * explanation.estimated_error:.1f} % of exact" if explanation.estimated_error else "")
         + ("" if explanation.complete else ", stopped"),
     ]
     return "\n".join([*lines, *_wrapped(explanation.note)])

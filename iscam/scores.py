@@ -56,6 +56,7 @@ class ScoreTable:
         self._classes = torch.arange(len(photo_logits), device=photo_logits.device)  # the kept columns
         self._blocks: dict[Probe, Tensor] = {}  # (C, kept classes + 1), the last column being log-sum-exp
         self._evaluated: dict[Probe, Tensor] = {}  # bool (C,)
+        self.photo = photo_logits  # (K,)
         self.blank: Tensor | None = None  # logits (K,) of a photo of which nothing is shown
         self.passes = 0
 

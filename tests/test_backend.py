@@ -365,6 +365,13 @@ def test_no_batch_is_tried_that_would_take_too_long(last: int) -> None:
     assert set(paced(lambda _: 2 * BATCH_SECONDS)[1]) == {SIZES["cpu"][0]}
 
 
+def test_a_size_that_has_proved_too_slow_is_not_tried_again() -> None:
+    """Small batches may promise more than large ones keep: TRIES batches are longer than BATCH_SECONDS, and no more."""
+    _, chosen = paced(lambda rows: 0.005 if rows < 8 else 0.03, 200)
+    assert chosen.count(8) == TRIES
+    assert chosen.count(16) <= TRIES
+
+
 def test_a_batch_has_no_more_rows_than_are_left() -> None:
     """At least one and at most what is left, at any time; the size that would be next anyway, if so many are left."""
     for batches in (0, 3, 5, 30):

@@ -39,10 +39,11 @@ def test_the_readmes_python_runs() -> None:
 def test_the_readmes_options_exist() -> None:
     from iscam.__main__ import main
 
-    with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
-        helped: list[str] = []
-        patch.setattr("sys.stdout.write", helped.append)
-        main(["explain", "--help"])
+    helped: list[str] = []
+    for command in ("explain", "benchmark"):
+        with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.stdout.write", helped.append)
+            main([command, "--help"])
     text = "".join(helped)
     for option in set(re.findall(r"(?<=\s)--[a-z]+[a-z-]*", README)) - {"--help", "--json"}:
         assert option in text

@@ -129,6 +129,7 @@ def test_batch_size_does_not_change_the_map(tiny: Tiny, monkeypatch: pytest.Monk
     explainer = Explainer(model)
     wanted = explainer.explain(explainer.analyse(photo_of(model)), steps=3)
     monkeypatch.setitem(backend.SIZES, "cpu", (most,))
+    explainer = Explainer(model)
     found = explainer.explain(explainer.analyse(photo_of(model)), steps=3)
     torch.testing.assert_close(found.weights, wanted.weights, atol=1e-6, rtol=1e-5)
 
