@@ -38,7 +38,7 @@ CLIMB_GUESS = 0.08  # of the last climb
 ROUND_GUESS = 0.06
 LEFT_GUESS = 0.5  # of what is left of the rounding when the few points of a channel are precise, as a share of it
 ROUNDING = (0.05,)  # rounding errors of channels have next to nothing to do with each other
-BETWEEN_POINTS = 0.25  # which part of the change by halving the points of a path may be their error (of second order)
+BETWEEN_POINTS = 0.2  # which part of the change by halving the points of a path may be their error
 MINGLED = 0.95  # share of the random field in that error
 
 PRECISE, ROUGH, EITHER = "precise", "rough", "either"  # kinds of passes to run: the third if neither is known
@@ -176,7 +176,7 @@ class Refinement:
                 self._plan(ladder(self._probes, grid, base[0]))
                 sent = self._send_pilots()
             elif self._has_rough and self._scorer.rows - before > self._futile():
-                sent = self._send(PRECISE, [(self._rungs[-1].probes, channel) for channel in range(len(self._live))])
+                sent = self._finish()
             else:
                 sent = self._improve(gains)
             if not sent:
@@ -186,7 +186,7 @@ class Refinement:
             self.total = self._scorer.rows + math.ceil(ahead)
 
     def _futile(self) -> float:
-        return FUTILE * len(self._live) * len(self._rungs[-1].probes)
+        return FUTILE * len(self._live) * min(GRID, len(self._probes))
 
     def averages(self, number: int) -> Tensor:
         """The average scores (C,) of all channels for the class of that number; NaN where nothing has been run yet."""
@@ -311,7 +311,11 @@ class Refinement:
             _, cost, _, probes = alike[int(choice[channel])]
             work.append((probes, channel))
             budget -= float(cost[channel])
-        return self._send(kind, work)
+        return self._send(kind, work) if work else self._finish()
+
+    def _finish(self) -> bool:
+        """Run all that is missing precisely. Returns whether it was done, and not stopped."""
+        return self._send(PRECISE, [(self._rungs[-1].probes, channel) for channel in range(len(self._live))])
 
     def _cost(self, kind: str, probes: Sequence[Probe]) -> Tensor:
         """What it takes (C,), in rough passes, to run the probes of the channels that have not been run; at least 1."""

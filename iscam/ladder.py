@@ -2,13 +2,14 @@
 
 A channel's score is an average over many passes: the path of IS-CAM, or the noise samples of SS-CAM. Without any of them
 it is guessed to be that of a blank photo; it can be guessed better from one pass, better still from two, and is known
-from all: a ladder of rungs. Between the points of a path all class logits are interpolated linearly in the multiplier,
-from the blank photo (multiplier 0) on. Averages are compared on
+from all: a ladder of rungs. Between the points of a path all class logits are interpolated in the multiplier, from
+the blank photo (multiplier 0) on. Averages are compared on
 the scale on which they behave additively, called `z`: the logit of a mean probability, or the mean logit itself.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,9 +52,8 @@ def ladder(probes: Sequence[Probe], grid: int = GRID, base: Probe | None = None)
     if base is not None:
         chosen[0] = {base: None}
     steps = [step for step in dict.fromkeys(tuple(step) for step in chosen) if set(step) != set(points)]
-    mixed = _between if on_path else _alike
-    guesses = [Rung(step, mixed(step, points)) for step in steps]
-    return NOTHING, *guesses, Rung(tuple(points), mixed(points, probes))
+    guesses = [Rung(step, _between(step, points) if on_path else _alike(step, points)) for step in steps]
+    return NOTHING, *guesses, Rung(tuple(points), _between(points, probes, 2) if on_path else _alike(points, probes))
 
 
 def learnt(rung: Rung, blank: Tensor, logits: Tensor, points: Tensor) -> Rung:
@@ -75,17 +75,22 @@ def halved(rung: Rung, probes: Sequence[Probe]) -> Rung | None:
     """Every other point of the last rung of a longer path, interpolated to all its probes; None if all have been run."""
     if len(rung.probes) == len(probes):
         return None
-    return Rung(rung.probes[1::2], _between(rung.probes[1::2], probes))
+    return Rung(rung.probes[1::2], _between(rung.probes[1::2], probes, 2))
 
 
-def _between(known: Sequence[Probe], targets: Sequence[Probe]) -> Tensor:
-    """The mix that interpolates piecewise linearly between multiplier 0 (a blank photo) and the known ones, and beyond."""
+def _between(known: Sequence[Probe], targets: Sequence[Probe], order: int = 1) -> Tensor:
+    """The mix that interpolates between multiplier 0 (a blank photo) and the known ones, and beyond them: a line (order 1)
+    or a parabola (order 2) through those about the target."""
     nodes = [0.0, *(probe.multiplier for probe in known)]
+    count = min(order + 1, len(nodes))
     mix = torch.zeros(len(targets), len(nodes))
     for row, target in enumerate(targets):
-        right = next((i for i in range(1, len(nodes)) if nodes[i] >= target.multiplier), len(nodes) - 1)
-        share = (target.multiplier - nodes[right - 1]) / (nodes[right] - nodes[right - 1])
-        mix[row, right - 1], mix[row, right] = 1 - share, share
+        t = target.multiplier
+        right = next((i for i in range(1, len(nodes)) if nodes[i] >= t), len(nodes) - 1)
+        first = min(right - 1, len(nodes) - count)
+        about = range(first, first + count)
+        for i in about:
+            mix[row, i] = math.prod((t - nodes[j]) / (nodes[i] - nodes[j]) for j in about if j != i)
     return mix
 
 
