@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .capture import ForwardPass
 from .estimate import influence, krige, likeness, standardised
-from .ladder import GRID, NOTHING, Rung, average, averaged, halved, ladder, learnt, normed_weights
+from .ladder import NOTHING, Rung, average, averaged, doubled, halved, ladder, learnt, normed_weights
 from .masks import flat_channels
 from .scores import Probe, Scorer, ScoreTable, strongest_first
 
@@ -42,7 +42,7 @@ BETWEEN_POINTS = 0.2  # which part of the change by halving the points of a path
 MINGLED = 0.95  # share of the random field in that error
 
 PRECISE, ROUGH, EITHER = "precise", "rough", "either"  # kinds of passes to run: the third if neither is known
-CLIMB, ROUND, FINISH, INTERPOLATE = "climb", "round", "finish", "interpolate"
+CLIMB, ROUND, FINISH, DOUBLE, INTERPOLATE = "climb", "round", "finish", "double", "interpolate"
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,9 +158,8 @@ class Refinement:
             return False
         if len(self._probes) > 1:
             self._scorer.show_blank()
-        grid = GRID
         if at_hand := self._base_at_hand():
-            self._plan(ladder(self._probes, grid, at_hand))
+            self._plan(ladder(self._probes, at_hand))
         base = self._rungs[1].probes
         if not self._send(EITHER, [(base, channel) for channel in self._seen.tolist()]) or not self._send_pilots():
             return False
@@ -172,10 +171,14 @@ class Refinement:
             if self.error < self._tolerance:
                 return True
             if between_points > self._tolerance / 2:
-                grid *= 2
-                self._plan(ladder(self._probes, grid, base[0]))
+                finer = (*self._rungs[self._full + 1 :], doubled(self._rungs[-1], self._probes))
+                self._plan(self._rungs[: self._full + 1], finer)
                 sent = self._send_pilots()
-            elif self._has_rough and self._scorer.rows - before > self._futile():
+            elif (
+                self._has_rough
+                and self._scorer.rows - before > self._futile()
+                and not self._standing().fine[self._full].all()
+            ):
                 sent = self._finish()
             else:
                 sent = self._improve(gains)
@@ -186,7 +189,7 @@ class Refinement:
             self.total = self._scorer.rows + math.ceil(ahead)
 
     def _futile(self) -> float:
-        return FUTILE * len(self._live) * min(GRID, len(self._probes))
+        return FUTILE * len(self._live) * len(self._probes)
 
     def averages(self, number: int) -> Tensor:
         """The average scores (C,) of all channels for the class of that number; NaN where nothing has been run yet."""
@@ -203,15 +206,15 @@ class Refinement:
 
     # The plan
 
-    def _plan(self, rungs: Sequence[Rung]) -> None:
-        """Take other rungs, and make room for the scores of their probes."""
-        self._rungs = tuple(rungs)
-        self._last = len(rungs) - 1
-        self._audit = max(1, self._last - 1) if self._last else 0
-        probes = dict.fromkeys(probe for rung in rungs for probe in rung.probes)
+    def _plan(self, rungs: Sequence[Rung], finer: Sequence[Rung] = ()) -> None:
+        """Take other rungs, and `finer` ones above them for a longer path; make room for the scores of their probes."""
+        self._rungs = (*rungs, *finer)
+        self._full = len(rungs) - 1
+        self._audit = max(1, self._full - 1)
+        probes = dict.fromkeys(probe for rung in self._rungs for probe in rung.probes)
         kinds = [probe.roughly() for probe in probes] if self._has_rough else []
         self._table.reserve([*probes, *kinds], self._classes)
-        known = self._table, rungs, self._live, self._has_rough
+        known = self._table, self._rungs, self._live, self._has_rough
         self._scores = [ClassScores(*known, index, self._weighting) for index in self._classes]
 
     def _base_at_hand(self) -> Probe | None:
@@ -232,7 +235,7 @@ class Refinement:
     def _look(self) -> Standing:
         standing = self._standing()
         for scores in self._scores:
-            scores.update(standing, (self._audit, self._last) if self._has_rough else (self._last,))
+            scores.update(standing, (self._audit, *range(self._full, len(self._rungs))))
         return standing
 
     # Running passes
@@ -266,8 +269,11 @@ class Refinement:
         steps = (torch.arange(PILOTS - STRONG).to(reached) + 0.5) / (PILOTS - STRONG) * reached[-1]
         others = [order[int(place)] for place in torch.searchsorted(reached, steps).clamp_max(len(order) - 1)]
         pilots = [*strong, *others]
-        probes = [probe for rung in self._rungs for probe in rung.probes]
+        probes = [probe for rung in self._rungs[: self._full + 1] for probe in rung.probes]
+        finer = [probe for rung in self._rungs[self._full :] for probe in rung.probes]
         sent = self._send(EITHER, [(probes, channel) for channel in pilots])
+        if len(self._rungs) > self._full + 1:
+            sent = sent and self._send(PRECISE, [(finer, channel) for channel in pilots])
         if self._has_rough and not self._standing().fine[self._audit].all():
             audited = [(self._rungs[self._audit].probes, channel) for channel in pilots[:AUDITED]]
             sent = sent and self._send(ROUGH, audited) and self._send(PRECISE, audited)
@@ -278,21 +284,24 @@ class Refinement:
     def _learn(self, pilots: Tensor) -> None:
         """Fit the mixes of the lower rungs to the pilots."""
         scores = self._scores[0]
-        points = scores.logits(self._rungs[self._last].probes, pilots)
+        points = scores.logits(self._rungs[self._full].probes, pilots)
         between = [
-            learnt(rung, scores.blank(), scores.logits(rung.probes, pilots), points) for rung in self._rungs[1:-1]
+            learnt(rung, scores.blank(), scores.logits(rung.probes, pilots), points)
+            for rung in self._rungs[1 : self._full]
         ]
-        self._plan((NOTHING, *between, self._rungs[-1]))
+        self._plan((NOTHING, *between, self._rungs[self._full]), self._rungs[self._full + 1 :])
 
     def _improve(self, gains: dict[tuple[str, int], Tensor]) -> bool:
         """Run a block of the passes that promise most for their time. Returns whether it was done, and not stopped."""
         standing = self._standing()
-        exact = standing.fine[self._last]
+        exact = standing.fine[self._full]
         options = []  # (gain per cost (C,), cost (C,), kind, probes)
         for (step, rung), gain in gains.items():
             probes = self._rungs[rung].probes
             if step == CLIMB:
                 able, kind = standing.has[rung - 1] & ~standing.has[rung] & ~exact, EITHER
+            elif step == DOUBLE:
+                able, kind = ~standing.fine[rung], PRECISE  # the points below are among those of a finer rung
             elif step == ROUND:
                 able, kind = standing.has[rung] & ~standing.fine[rung], PRECISE
             else:
@@ -314,8 +323,10 @@ class Refinement:
         return self._send(kind, work) if work else self._finish()
 
     def _finish(self) -> bool:
-        """Run all that is missing precisely. Returns whether it was done, and not stopped."""
-        return self._send(PRECISE, [(self._rungs[-1].probes, channel) for channel in range(len(self._live))])
+        """Run all that the first unfinished full rung lacks, precisely. Returns whether it was done, and not stopped."""
+        fine = self._standing().fine
+        rung = next((i for i in range(self._full, len(self._rungs)) if not fine[i].all()), self._full)
+        return self._send(PRECISE, [(self._rungs[rung].probes, channel) for channel in range(len(self._live))])
 
     def _cost(self, kind: str, probes: Sequence[Probe]) -> Tensor:
         """What it takes (C,), in rough passes, to run the probes of the channels that have not been run; at least 1."""
@@ -368,11 +379,11 @@ class Refinement:
 
     def _guess(self, scores: ClassScores, standing: Standing) -> tuple[Tensor, list[Gap]]:
         """z (C,) of one class, with what is missing predicted, and the gaps."""
-        low, high, last, audit = scores.low, scores.high, self._last, self._audit
-        exact = standing.fine[last]
+        low, high, full, audit = scores.low, scores.high, self._full, self._audit
+        exact = standing.fine[full]
         gaps = []
         z = low[0]
-        for rung in range(1, last + 1):
+        for rung in range(1, full + 1):
             here, wanted = standing.has[rung], ~standing.has[rung] & ~exact
             climbed = low[rung]
             if wanted.any():
@@ -399,17 +410,28 @@ class Refinement:
                 shift = shift.masked_scatter(wanted, mean.float())
                 gaps.append(Gap(ROUND, audit, wanted.nonzero()[:, 0], covariance))
             z = z + shift
-            wanted = standing.fine[audit] & standing.has[last] & ~exact
+            wanted = standing.fine[audit] & standing.has[full] & ~exact
             if wanted.any():
-                left = (high[last] - low[last] - shift)[exact & standing.rough[last]].double()
+                left = (high[full] - low[full] - shift)[exact & standing.rough[full]].double()
                 guess = LEFT_GUESS * shift[standing.rough[audit] & standing.fine[audit]].double().square().mean().sqrt()
                 variance = (left.square().sum() + 2 * guess**2) / (len(left) + 2)
                 channels = wanted.nonzero()[:, 0]
-                gaps.append(Gap(FINISH, last, channels, variance * torch.eye(len(channels)).to(variance)))
-        z = torch.where(exact, high[last], z)
+                gaps.append(Gap(FINISH, full, channels, variance * torch.eye(len(channels)).to(variance)))
+        z = torch.where(exact, high[full], z)
+        for rung in range(full + 1, len(self._rungs)):
+            wanted = ~standing.fine[rung]
+            finer = high[rung]
+            if wanted.any():
+                change, features = (high[rung] - high[rung - 1]).double(), self._features(scores, standing, z, 2)
+                mean, covariance = krige(self._field, features, change, ~wanted, wanted)
+                finer = finer.masked_scatter(wanted, (z[wanted] + mean).float())
+                gaps.append(Gap(DOUBLE, rung, wanted.nonzero()[:, 0], covariance))
+            z = finer
+        last = len(self._rungs) - 1
         if coarser := halved(self._rungs[last], self._probes):
-            known = standing.has[last].nonzero()[:, 0]
-            change = (low[last, known] - scores.average(coarser, known)).double()
+            known = (standing.has[last] if last == full else standing.fine[last]).nonzero()[:, 0]
+            here = low[last] if last == full else high[last]
+            change = (here[known] - scores.average(coarser, known, precise=last > full)).double()
             variance = (BETWEEN_POINTS * change.std()) ** 2
             field = MINGLED * self._field + (1 - MINGLED) * torch.eye(len(z)).to(self._field)
             gaps.append(Gap(INTERPOLATE, last, torch.arange(len(z), device=z.device), variance * field))

@@ -38,22 +38,20 @@ class Rung:
 NOTHING = Rung((), torch.ones(1, 1))  # a channel of which nothing is known is taken to score as the blank photo
 
 
-def ladder(probes: Sequence[Probe], grid: int = GRID, base: Probe | None = None) -> tuple[Rung, ...]:
+def ladder(probes: Sequence[Probe], base: Probe | None = None) -> tuple[Rung, ...]:
     """Rungs for the average over probes (on a path, or noise samples): no pass, one, a few, and those that count as all.
 
-    Of a path longer than `grid` so many points count as all. Rungs that would be the same are left out. `base` replaces
+    Of a path longer than GRID so many points count as all. Rungs that would be the same are left out. `base` replaces
     the one pass, if something else is known already.
     """
     on_path = all(probe.noise is None for probe in probes)
-    points = list(probes)
-    if on_path and len(points) > grid:
-        points = [points[round(len(points) * j / grid) - 1] for j in range(1, grid + 1)]
+    points = _spread(probes, GRID) if on_path else tuple(probes)
     chosen = [dict.fromkeys(points[max(0, round(share * len(points)) - 1)] for share in shares) for shares in STEPS]
     if base is not None:
         chosen[0] = {base: None}
     steps = [step for step in dict.fromkeys(tuple(step) for step in chosen) if set(step) != set(points)]
     guesses = [Rung(step, _between(step, points) if on_path else _alike(step, points)) for step in steps]
-    return NOTHING, *guesses, Rung(tuple(points), _between(points, probes, 2) if on_path else _alike(points, probes))
+    return NOTHING, *guesses, Rung(points, _between(points, probes, 2) if on_path else _alike(points, probes))
 
 
 def learnt(rung: Rung, blank: Tensor, logits: Tensor, points: Tensor) -> Rung:
@@ -69,6 +67,19 @@ def learnt(rung: Rung, blank: Tensor, logits: Tensor, points: Tensor) -> Rung:
         products + ridge * torch.eye(len(products)).to(ridge), given @ wanted.T + ridge * prior.T
     ).T
     return Rung(rung.probes, torch.cat([1 - shares.sum(1, keepdim=True), shares], dim=1))
+
+
+def doubled(rung: Rung, probes: Sequence[Probe]) -> Rung:
+    """The last rung of a longer path with twice as many points, interpolated to all its probes."""
+    points = _spread(probes, 2 * len(rung.probes))
+    return Rung(points, _between(points, probes, 2))
+
+
+def _spread(probes: Sequence[Probe], count: int) -> tuple[Probe, ...]:
+    """So many probes, evenly over the path and with its end; all if there are no more."""
+    if count >= len(probes):
+        return tuple(probes)
+    return tuple(probes[round(len(probes) * j / count) - 1] for j in range(1, count + 1))
 
 
 def halved(rung: Rung, probes: Sequence[Probe]) -> Rung | None:

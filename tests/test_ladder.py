@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from iscam import ladder as rungs
-from iscam.ladder import GRID, NOTHING, Rung, average, averaged, halved, ladder, learnt, normed_weights
+from iscam.ladder import GRID, NOTHING, Rung, average, averaged, doubled, halved, ladder, learnt, normed_weights
 from iscam.path import MAX_STEPS, PATHS, WEIGHTINGS, integration_path
 from iscam.scores import Probe
 
@@ -136,7 +136,7 @@ def test_points_of_a_longer_path_are_exact_for_logits_that_grow_linearly(steps: 
     wanted = slow_average(straight.logits(probes), COLUMN, weighting)
     half = halved(found[-1], probes)
     assert half is not None
-    for rung in (found[-1], half, ladder(probes, 2 * GRID)[-1]):
+    for rung in (found[-1], half, doubled(found[-1], probes)):
         assert_equal(straight.average(rung, weighting), wanted)
     for guess in found[1:-1]:
         assert_equal(
@@ -260,14 +260,18 @@ def test_a_rung_that_runs_all_probes_has_no_half() -> None:
     """Nothing is interpolated, so nothing can be coarser: short paths, noise, and a grid as fine as the path."""
     for probes in (on_path(1), on_path(GRID), noisy(30)):
         assert halved(ladder(probes)[-1], probes) is None
-    assert halved(ladder(on_path(20), 20)[-1], on_path(20)) is None
+    assert halved(doubled(ladder(on_path(20))[-1], on_path(20)), on_path(20)) is None
 
 
-@pytest.mark.parametrize(("steps", "grid"), [(50, 20), (50, 10), (11, 10), (100, 40)])
-def test_half_of_a_rung_is_every_other_point(steps: int, grid: int) -> None:
-    """The end of the path is among them, and all probes of the path are interpolated from them."""
+@pytest.mark.parametrize(("steps", "times"), [(50, 1), (50, 0), (11, 0), (100, 2)])
+def test_half_of_a_rung_is_every_other_point(steps: int, times: int) -> None:
+    """The end of the path is among them, and all probes of the path are interpolated from them; doubling keeps all."""
     probes = on_path(steps)
-    last = ladder(probes, grid)[-1]
+    last = ladder(probes)[-1]
+    for _ in range(times):
+        before, last = last, doubled(last, probes)
+        assert set(before.probes) < set(last.probes)
+        assert len(last.probes) == 2 * len(before.probes)
     half = halved(last, probes)
     assert half is not None
     assert half.probes == last.probes[1::2]
