@@ -76,12 +76,16 @@ class Growth:
 
 @dataclass(frozen=True)
 class PassTime:
-    """Milliseconds per image of one network at an input side: as torchvision builds it, precise, and rough passes."""
+    """Milliseconds per image of one network at an input side: as torchvision builds it, precise, and rough passes.
+
+    `backend` says in words what makes the latter fast.
+    """
 
     model: str
     trained: bool
     side: int
     native: bool
+    backend: str
     plain: float
     precise: float
     rough: float | None
@@ -255,7 +259,16 @@ def _time_passes(model: LoadedModel, trained: bool) -> Iterator[PassTime]:
             times = _in_turn(kinds, torch.randn(PASSES, 3, side, side))
         except AssertionError:  # torchvision's vision transformers accept one size alone
             continue
-        yield PassTime(model.key, trained, side, size == 1, times[0], times[1], times[2] if len(times) > 2 else None)
+        yield PassTime(
+            model.key,
+            trained,
+            side,
+            size == 1,
+            backend.description,
+            times[0],
+            times[1],
+            times[2] if len(times) > 2 else None,
+        )
 
 
 def _in_turn(kinds: Sequence[Callable[[Tensor], Tensor]], images: Tensor) -> list[float]:

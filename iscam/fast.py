@@ -16,9 +16,10 @@ from torch import Tensor
 
 from .capture import ForwardPass
 from .estimate import influence, krige, likeness, standardised
-from .ladder import NOTHING, Rung, average, averaged, doubled, halved, ladder, learnt, normed_weights
+from .ladder import NOTHING, Rung, averaged, doubled, halved, ladder, learnt, normed_weights
 from .masks import flat_channels
-from .scores import Probe, Scorer, ScoreTable, strongest_first
+from .scores import Probe, Scorer, strongest_first
+from .standing import ClassScores, Standing
 
 FIRST = 0.7  # this share of the channels is seen at once, the strongest; the others if they turn out to matter
 PILOTS = 6  # channels that climb the whole ladder at first:
@@ -29,8 +30,8 @@ MARGIN = 4.0  # standard deviations of the map at its worst place that its error
 FLOOR = 1e-5  # of the estimate: float32 itself
 WORST = 8  # places of the map at which the gain of a pass is judged
 BLOCK = 24  # rough passes, or what takes as long, between two estimates,
-FUTILE = 0.5  # of the exact passes: after so many, the rest is run exactly
 GROWTH = 0.08  # or this share of what has been run so far
+FUTILE = 0.5  # of the exact passes: after so many, the rest is run exactly
 NEAR = 2.5  # passes of another path serve as the first rung within this factor of its multiplier
 PAYS = 1.2  # a rough pass must be so many times as fast as a precise one, because some must be run in both kinds
 # What is expected of a step before anything is known of it, as a standard deviation of z that counts as two values:
@@ -58,72 +59,6 @@ class Gap:
 def can_spare(forward: ForwardPass, tolerance: float) -> bool:
     """Whether some passes can be spared: there are many channels to mask the photo with, and something is tolerated."""
     return tolerance > FLOOR and int((~flat_channels(forward.activations)).sum()) > FEW_CHANNELS
-
-
-class Standing:
-    """Which channels stand on which rung: roughly or precisely (`has`), roughly (`rough`), precisely (`fine`); bool (C,)."""
-
-    def __init__(self, table: ScoreTable, rungs: Sequence[Rung], live: Tensor, has_rough: bool) -> None:
-        def every(rung: Rung, *kinds: bool) -> Tensor:
-            known = torch.ones(len(live), dtype=torch.bool, device=live.device)
-            for probe in rung.probes:
-                runs = [table.evaluated(probe.roughly() if rough else probe)[live] for rough in kinds]
-                known &= torch.stack(runs).any(0)
-            return known
-
-        self.fine = [every(rung, False) for rung in rungs]
-        self.rough = [every(rung, True) for rung in rungs]
-        self.has = [every(rung, True, False) for rung in rungs] if has_rough else self.fine
-
-
-class ClassScores:
-    """What is known of one class: `z` of each channel on each rung, as it is known (`low`) and precisely (`high`).
-
-    Each is worked out once, when a channel has reached the rung; NaN before.
-    """
-
-    def __init__(
-        self,
-        table: ScoreTable,
-        rungs: Sequence[Rung],
-        live: Tensor,
-        has_rough: bool,
-        class_index: int,
-        weighting: str,
-    ) -> None:
-        self._table, self._rungs, self._live, self._has_rough = table, rungs, live, has_rough
-        self._class, self._weighting = class_index, weighting
-        self.low = torch.full((len(rungs), len(live)), torch.nan, device=live.device)
-        self.high = self.low.clone()
-
-    def update(self, standing: Standing, precise: Sequence[int]) -> None:
-        """Work out what has become known, precisely on these rungs only."""
-        for place, rung in enumerate(self._rungs):
-            self._fill(self.low[place], rung, standing.has[place], precise=False)
-            if place in precise:
-                self._fill(self.high[place], rung, standing.fine[place], precise=True)
-
-    def _fill(self, z: Tensor, rung: Rung, known: Tensor, precise: bool) -> None:
-        fresh = (known & z.isnan()).nonzero()[:, 0]
-        if len(fresh):
-            z[fresh] = self.average(rung, fresh, precise)
-
-    def average(self, rung: Rung, channels: Tensor, precise: bool = False) -> Tensor:
-        """z (c,) of channels that stand on a rung."""
-        logits = self.logits(rung.probes, channels, precise)
-        return average(rung, self.blank(), logits, self._table.column(self._class), self._weighting)
-
-    def logits(self, probes: Sequence[Probe], channels: Tensor, precise: bool = False) -> Tensor:
-        """Logits (n, c, W) of probes that have been run for the channels."""
-        found = [
-            self._table.distributions(probe, self._live[channels], precise or not self._has_rough) for probe in probes
-        ]
-        return torch.stack(found) if found else self.blank().expand(0, len(channels), -1)
-
-    def blank(self) -> Tensor:
-        """Logits (W,) of a blank photo; of the whole photo while no path has led through the blank one."""
-        table = self._table
-        return table.condensed(table.columns((table.photo if table.blank is None else table.blank)[None]))[0]
 
 
 class Refinement:
@@ -224,7 +159,8 @@ class Refinement:
         found: dict[Probe, float] = {}
         for probe in self._table.probes:
             plain = Probe(probe.multiplier)
-            if own.noise is None and probe in (plain, plain.roughly()) and self._table.evaluated(probe)[seen].all():
+            kinds = (plain, plain.roughly()) if self._has_rough else (plain,)
+            if own.noise is None and probe in kinds and self._table.evaluated(probe)[seen].all():
                 found[plain] = abs(math.log(probe.multiplier / own.multiplier))
         nearest = min(found, key=lambda probe: found[probe], default=own)
         return nearest if found.get(nearest, math.inf) <= math.log(NEAR) else None

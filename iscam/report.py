@@ -63,7 +63,7 @@ RUN_HEADS = (
     *("model", "map", "engine", "seconds", "against torch-cam", "passes", "outside the network", "correlation"),
     *("largest difference", "its estimate", "peak MB"),
 )
-PASS_HEADS = ("model", "weights", "input", "as torchvision builds it", "precise", "rough")
+PASS_HEADS = ("model", "weights", "input", "as torchvision builds it", "precise", "rough", "made of")
 RUN_NOTES = """Seconds and passes are medians over the photos. Correlation with and difference from the exact map (0 to 1)
 are the worst of them, and the peak is the largest. `against torch-cam` is the median ratio on photos that both explained.
 """
@@ -105,7 +105,7 @@ def _extreme(choose: Callable[[list[float]], float], values: Sequence[float | No
 def _pass_row(row: PassTime) -> tuple[str, ...]:
     rough = "" if row.rough is None else f"{row.rough:.2f}"
     weights = "trained" if row.trained else "random (passes alone)"
-    return row.model, weights, f"{row.side}", f"{row.plain:.2f}", f"{row.precise:.2f}", rough
+    return row.model, weights, f"{row.side}", f"{row.plain:.2f}", f"{row.precise:.2f}", rough, row.backend
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -70,6 +70,7 @@ def test_a_benchmark_leaves_its_three_files(
     assert words in capsys.readouterr().out
     assert "| squeezenet1_1 | random (passes alone) |" in words
     assert "squeezenet1_1 | Score-CAM" not in words
+    assert "13 batch norms folded |" in words
     assert "| photo11 | channels (layer2) | 128 |" in words
     with Image.open(out / "benchmark.png") as figure:
         assert figure.width > 900
@@ -95,7 +96,7 @@ def test_the_table_tells_medians_and_the_worst() -> None:
 
 def test_every_part_of_a_report_may_be_missing() -> None:
     """A figure and a table are made of a network that was only timed, and of one that takes one size."""
-    passes = [PassTime("vit_b_16", False, 224, True, 190.0, 180.0, None)]
+    passes = [PassTime("vit_b_16", False, 224, True, "float32", 190.0, 180.0, None)]
     for some in (Report("m", [], [], passes), Report("m", [], [Growth("photo11", "steps", 1, 0.2, 160)], [])):
         assert report.as_figure(some).width > 900
         assert report.as_markdown(some).startswith("Measured on m.")
