@@ -181,7 +181,8 @@ class Explainer:
             stop: when it is set, the map of what is known is returned with `complete` False.
 
         Raises:
-            ValueError: unknown names, numbers out of range, or a method that cannot serve the model; one sentence.
+            ValueError: unknown names, numbers out of range, a method that cannot serve the model, or a network that gives
+                no finite scores for the masked photo; one sentence.
         """
         started = time.perf_counter()
         row = _find_method(method)

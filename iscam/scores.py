@@ -184,6 +184,13 @@ def masked_rows(
     return rows
 
 
+def finite(logits: Tensor) -> Tensor:
+    """The same logits. Raises ValueError, one sentence, if some are no numbers: no map can be made of them."""
+    if not logits.isfinite().all():
+        raise ValueError("The network gives no finite scores for this photo where it is masked: check its weights.")
+    return logits
+
+
 class Scorer:
     """Runs (probe, channel) pairs of one photo and keeps their scores.
 
@@ -214,14 +221,14 @@ class Scorer:
     def show_blank(self) -> Tensor:
         """Logits (K,) of a photo of which nothing is shown: the start of every path."""
         if self.table.blank is None:
-            self.table.blank = self.backend.logits(torch.zeros_like(self.forward.image))[0]
+            self.table.blank = finite(self.backend.logits(torch.zeros_like(self.forward.image)))[0]
             self.rows += 1
         return self.table.blank
 
     def run(self, probes: Sequence[Probe], pairs: Tensor) -> bool:
         """Run pairs (rows, 2) of a channel and the place of a probe in `probes`, which are all of one kind.
 
-        Returns whether they have all been run.
+        Returns whether they have all been run. Raises ValueError as `finite` does.
         """
         if not len(pairs):
             return True
@@ -237,7 +244,7 @@ class Scorer:
                 logits = self.backend.timed(kind, run, image.expand(len(chosen), -1, -1, -1))
             else:
                 logits = self.backend.logits(masked_rows(self.forward, chosen, channels, fields), kind == "rough")
-            self.table.put(chosen, channels, logits)
+            self.table.put(chosen, channels, finite(logits))
             done += len(chosen)
             self.rows += len(chosen)
             if self.report is not None:

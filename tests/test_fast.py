@@ -308,6 +308,19 @@ def test_an_error_in_the_network_leaves_no_trace(fails_at: int) -> None:
     assert explainer.explain(analysis).complete
 
 
+@pytest.mark.parametrize("engine", ["fast", "exact"])
+def test_answers_that_are_no_numbers_get_a_sentence(engine: str) -> None:
+    """A network that is sound on the photo may not be on a masked one: no map is made of that."""
+    model = wide()
+    explainer = Explainer(model, engine)
+    analysis = explainer.analyse(noise_photo())
+    handle = model.network.register_forward_hook(lambda *given: given[-1] * float("nan"))
+    with pytest.raises(ValueError, match=r"^The network gives no finite scores .*\.$"):
+        explainer.explain(analysis)
+    handle.remove()
+    assert explainer.explain(analysis).complete
+
+
 def test_the_engines_share_what_they_know() -> None:
     """After the exact engine the fast one has nothing to run but the blank photo, and says so of its error."""
     explainer = Explainer(model_of("photo11"), "exact")
