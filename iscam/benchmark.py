@@ -297,7 +297,7 @@ def _machine(against: str | None) -> str:
     kind = "with" if has_bf16(torch.device("cpu")) else "without"
     memory = "peak memory per map" if _forget_peak() else "peak memory since the start"
     return (
-        f"{cpu}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {kind} bfloat16; "
+        f"{cpu}, {os.cpu_count()} cores, threads: {torch.get_num_threads()}, {kind} bfloat16; "
         f"Python {platform.python_version()}, {versions}; {memory}, in MB with everything imported"
     )
 

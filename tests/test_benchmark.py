@@ -46,10 +46,8 @@ def test_a_benchmark_leaves_its_three_files(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
     out = tmp_path / "out"
     models = "photo11,squeezenet1_1"
-    assert (
-        main(["benchmark", "--models", models, "--photos", str(photos), "--against", "torchcam", "--out", str(out)])
-        == 0
-    )
+    asked = ["--models", models, "--photos", str(photos), "--against", "torchcam", "--out", str(out)]
+    assert main(["benchmark", *asked]) == 0
     text = (out / "benchmark.csv").read_text()
     assert text.splitlines()[0] == HEAD
     rows = {row["engine"]: row for row in csv.DictReader(io.StringIO(text))}
@@ -60,9 +58,7 @@ def test_a_benchmark_leaves_its_three_files(
         assert 200 < float(row["peak_mb"]) < 20_000
         assert (row["correlation"] != "") == (engine == "fast")
     assert int(rows["exact"]["forward_passes"]) == 224
-    assert (
-        int(rows["torchcam"]["forward_passes"]) == 224 + 2
-    )  # the photo itself, once for the class and once for the base
+    assert int(rows["torchcam"]["forward_passes"]) == 224 + 2  # and the photo for the class, and again for a baseline
     assert int(rows["fast"]["forward_passes"]) < 224
     assert float(rows["fast"]["correlation"]) > 0.999
     assert 0 < float(rows["fast"]["max_difference"]) < 0.02
@@ -70,7 +66,7 @@ def test_a_benchmark_leaves_its_three_files(
     assert words in capsys.readouterr().out
     assert "| squeezenet1_1 | random (passes alone) |" in words
     assert "squeezenet1_1 | Score-CAM" not in words
-    assert "13 batch norms folded |" in words
+    assert "14 batch norms folded |" in words
     assert "| photo11 | channels (layer2) | 128 |" in words
     with Image.open(out / "benchmark.png") as figure:
         assert figure.width > 900
