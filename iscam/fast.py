@@ -124,6 +124,7 @@ class Refinement:
             self.total = self._scorer.rows + math.ceil(ahead)
 
     def _futile(self) -> float:
+        """After how many refining passes it would have been as well to run the exact ones."""
         return FUTILE * len(self._live) * len(self._probes)
 
     def averages(self, number: int) -> Tensor:

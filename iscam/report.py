@@ -21,12 +21,12 @@ COLUMNS = (
     *("model", "method", "engine", "steps", "photo", "seconds", "forward_passes", "correlation", "max_difference"),
     "peak_mb",
 )
-COLOURS = {TORCHCAM: "#b0b4ba", "exact": "#6b7fb3", WITHOUT_BF16: "#3b9a8c", "fast": "#1b6f5f"}
+# of the engines, in the order in which they are told
+COLOURS = {TORCHCAM: "#b0b4ba", "exact": "#6b7fb3", "fast": "#1b6f5f", WITHOUT_BF16: "#3b9a8c"}
 
 
 def write_report(folder: Path, report: Report) -> None:
-    """Write the three files into a folder, which is made if it is not there."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the three files into a folder."""
     (folder / "benchmark.csv").write_text(as_csv(report.runs), encoding="utf-8")
     (folder / "benchmark.md").write_text(as_markdown(report), encoding="utf-8")
     (folder / "benchmark.png").write_bytes(encoded(as_figure(report)))
@@ -69,20 +69,16 @@ are the worst of them, and the peak is the largest. `against torch-cam` is the m
 """
 
 
-def _run_rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
-    groups: dict[tuple[str, str, int, str], list[Run]] = {}
-    for run in runs:
-        groups.setdefault(_kind(run), []).append(run)
-    order = {engine: place for place, engine in enumerate((TORCHCAM, "exact", "fast", WITHOUT_BF16))}
-    rows = []
-    for (model, method, steps, engine), group in sorted(groups.items(), key=lambda item: order[item[0][3]]):
-        peer = {run.photo: run.seconds for run in groups.get((model, method, steps, TORCHCAM), [])}
+def _run_rows(runs: Sequence[Run]) -> Sequence[Sequence[str]]:
+    groups, rows = _grouped(runs), []
+    for (model, name, engine), group in groups.items():
+        peer = {run.photo: run.seconds for run in groups.get((model, name, TORCHCAM), [])}
         ratios = [peer[run.photo] / run.seconds for run in group if run.photo in peer]
         outside = [1000 * run.outside / run.forward_passes for run in group if run.outside is not None]
         rows.append(
             (
                 model,
-                METHODS[method].label + (f", {steps} steps" if method == "is-cam" else ""),
+                name,
                 engine,
                 f"{median(run.seconds for run in group):.2f}",
                 f"{median(ratios):.1f}x" if ratios and engine != TORCHCAM else "",
@@ -94,7 +90,17 @@ def _run_rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
                 f"{max(run.peak_mb for run in group):.0f}",
             )
         )
-    return sorted(rows, key=lambda row: row[:2])
+    return rows
+
+
+def _grouped(runs: Sequence[Run]) -> dict[tuple[str, str, str], list[Run]]:
+    """The runs of all photos by model, map and engine, in that order."""
+    groups: dict[tuple[str, str, str], list[Run]] = {}
+    for run in runs:
+        name = METHODS[run.method].label + (f", {run.steps} steps" if run.method == "is-cam" else "")
+        groups.setdefault((run.model, name, run.engine), []).append(run)
+    order = list(COLOURS)
+    return dict(sorted(groups.items(), key=lambda item: (*item[0][:2], order.index(item[0][2]))))
 
 
 def _extreme(choose: Callable[[list[float]], float], values: Sequence[float | None], digits: int) -> str:
@@ -118,10 +124,8 @@ def as_figure(report: Report) -> Image.Image:
     figure = new_figure((13, 3.6 + 0.3 * len(report.passes)))
     maps, growth, passes = figure.subplots(1, 3)
     seconds: dict[str, dict[str, float]] = {}
-    for run in report.runs:
-        name = f"{run.model} {METHODS[run.method].label} {run.steps if run.method == 'is-cam' else ''}".strip()
-        same = [r.seconds for r in report.runs if (r.model, r.method, r.steps, r.engine) == _kind(run)]
-        seconds.setdefault(name, {})[run.engine] = median(same)
+    for (model, name, engine), group in _grouped(report.runs).items():
+        seconds.setdefault(f"{model} {name}", {})[engine] = median(run.seconds for run in group)
     _draw_bars(maps, "Seconds per map", seconds)
     for model in dict.fromkeys(row.model for row in report.growth):
         rows = [row for row in report.growth if row.model == model and row.what == "steps"]
@@ -139,10 +143,6 @@ def as_figure(report: Report) -> Image.Image:
     _draw_bars(passes, "Milliseconds per image of a pass", milliseconds)
     figure.tight_layout()
     return picture_of(figure)
-
-
-def _kind(run: Run) -> tuple[str, str, int, str]:
-    return run.model, run.method, run.steps, run.engine
 
 
 def _draw_bars(axes: Axes, title: str, groups: dict[str, dict[str, float]]) -> None:
