@@ -143,6 +143,7 @@ def test_passes_are_counted_and_none_is_run_twice() -> None:
     assert first <= 3 * 224
     assert rows(target="dog") <= first / 2
     assert rows(method="score-cam") <= 224
+    assert rows(steps=20) <= first / 2  # what all channels have had at ten steps tells most of it
     assert rows(path="linear") < first
     run = {probe: int(analysis.table.evaluated(probe).sum()) for probe in analysis.table.probes}
     assert sum(run.values()) + 1 == counter.rows  # and the blank photo
@@ -326,8 +327,11 @@ def test_the_engines_share_what_they_know() -> None:
     explainer = Explainer(model_of("photo11"), "exact")
     analysis = explainer.analyse(CHELSEA)
     exact = explainer.explain(analysis, steps=2)
-    found = explainer.using("fast").explain(analysis, steps=2)
-    assert found.forward_passes <= 1
+    fast = explainer.using("fast")
+    assert (fast.engine, explainer.engine) == ("fast", "exact")
+    assert fast.backend is explainer.backend
+    found = fast.explain(analysis, steps=2)
+    assert found.forward_passes == 1
     assert difference(found.heatmap, exact.heatmap) < 1e-4
     assert found.estimated_error is not None
     assert found.estimated_error < 1e-3
