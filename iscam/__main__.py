@@ -189,7 +189,7 @@ def _explain(options: argparse.Namespace) -> int:
 
     from .backend import set_threads
     from .explain import Explainer
-    from .export import free_stem, real_path, write_results
+    from .export import free_stem, real_path, results, write_results
 
     set_threads()
     model = load_model(
@@ -209,14 +209,15 @@ def _explain(options: argparse.Namespace) -> int:
     if len(named) > len(set(named)):
         raise ValueError("--target and --against name the same class: a contrast needs two.")
     taken = {real_path(file) for file in (*photos, options.checkpoint, options.labels) if file is not None}
-    settings = {key: getattr(options, key) for key in ("steps", "path", "weighting", "seed", "samples")}
+    settings = {key: getattr(options, key) for key in ("steps", "path", "weighting", "seed", "samples", "tolerance")}
     failed = len(photos) < len(options.photos)
     for photo in photos:
         try:
             analysis = explainer.analyse(photo, options.layer)
             explanations = [_run(explainer, analysis, method, options) for method in options.methods]
             stem = free_stem(options.out, photo.stem, taken)
-            figure = write_results(options.out, stem, explainer, analysis, explanations, settings)
+            files = results(explainer.subject(analysis), explanations, options.engine, settings)
+            figure = write_results(options.out, stem, files)
         except ValueError as error:
             _complain(f"{photo}: {error}")
             failed = True

@@ -29,14 +29,14 @@ from .methods import (
     Evidence,
     Method,
     Settings,
+    doubt,
     refusal,
 )
 from .models import LoadedModel
 from .path import DEFAULT_STEPS, WEIGHTINGS, integration_path
-from .scores import Scorer, ScoreTable, noise_field, pending
+from .scores import Scorer, ScoreTable, finite, noise_field, pending
 
 GRADIENTS_KEPT = 16  # classes per analysis
-DOUBTFUL_PROBABILITY = 0.05
 LONGEST = 10  # long side over short side, beyond which only the middle of a photo is resized
 
 
@@ -65,6 +65,23 @@ class Analysis:
     forward: capture.ForwardPass
     table: ScoreTable
     gradients: dict[tuple[int, ...], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What was looked at, and by which model: what pictures and records need, without activations and scores, so that it
+    can be kept. `model` is the model's key, `layers` its layers with their map sizes; the rest is as in `Analysis`."""
+
+    photo: Photo
+    crop: tuple[int, int, int, int]
+    predictions: tuple[Prediction, ...]
+    probabilities: NDArray[np.float32]
+    layer: str
+    model: str
+    label: str
+    weights_sha256: str
+    categories: tuple[str, ...]
+    layers: dict[str, tuple[int, int]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +167,35 @@ class Explainer:
         table = ScoreTable(forward.logits, len(forward.activations))
         crop = model.geometry.crop(upright.size)
         return Analysis(upright.reduced(), crop, predictions, probabilities, layer, forward, table, {})
+
+    def subject(self, analysis: Analysis) -> Subject:
+        """What can be kept of an analysis."""
+        model = self.model
+        return Subject(
+            analysis.photo,
+            analysis.crop,
+            analysis.predictions,
+            analysis.probabilities,
+            analysis.layer,
+            model.key,
+            model.label,
+            model.weights_sha256,
+            model.categories,
+            model.layers,
+        )
+
+    def masked_probability(self, analysis: Analysis, explanation: Explanation) -> float:
+        """The class probability in [0, 1] when the photo is masked by the heat map (E o X): 0 of it shows the mean colour.
+
+        Raises:
+            ValueError: the map of a contrast, which is signed, or a network that gives no finite scores; one sentence.
+        """
+        if explanation.against_index is not None:
+            raise ValueError("The map of a contrast is signed, so it cannot mask a photo.")
+        image = analysis.forward.image
+        with capture.undisturbed(self.model.network):
+            logits = finite(self.backend.logits(image * torch.from_numpy(explanation.heatmap).to(image)))
+        return float(logits[0].softmax(0)[explanation.class_index])
 
     def refusal(self, method: str, layer: str | None = None) -> str | None:
         """Why the method cannot serve this model's layer, in one sentence; None if it can."""
@@ -368,11 +414,7 @@ def _note(
         sentences.append("Stopped before all passes were done.")
     if not heatmap.any():
         sentences.append(_blank_reason(row, evidence, class_index, weights))
-    if probability < DOUBTFUL_PROBABILITY:
-        sentences.append(
-            f"The network gives {category} only {100 * probability:.2g} %: do not take the map for evidence."
-        )
-    return " ".join(sentences)
+    return " ".join([*sentences, doubt(category, probability)]).strip()
 
 
 def _blank_reason(row: Method, evidence: Evidence, class_index: int, weights: Tensor | None) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import uuid
+import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -14,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from . import __version__
-from .explain import Analysis, Explainer, Explanation
-from .render import comparison_figure
+from .explain import Explanation, Subject
+from .render import COLOUR_MAPS, OPACITY, comparison_figure
 
 SCHEMA = 1
 SUFFIXES = (".iscam.png", ".iscam.npz", ".iscam.json")
@@ -44,30 +45,30 @@ def real_path(file: Path) -> Path:
 
 
 def describe_run(
-    explainer: Explainer,
-    analysis: Analysis,
-    explanations: Sequence[Explanation],
-    settings: Mapping[str, object],
+    subject: Subject, explanations: Sequence[Explanation], engine: str, settings: Mapping[str, object]
 ) -> dict[str, object]:
     """The JSON record of one photo: what was asked, of which weights, and what came out."""
 
     def named(index: int) -> dict[str, object]:
-        probability = float(analysis.probabilities[index])
-        return {"index": index, "category": explainer.model.categories[index], "probability": probability}
+        return {
+            "index": index,
+            "category": subject.categories[index],
+            "probability": float(subject.probabilities[index]),
+        }
 
     first = explanations[0]
     record: dict[str, object] = {
         "schema": SCHEMA,
-        "photo": analysis.photo.name,
-        "photo_size": list(analysis.photo.size),
-        "crop": list(analysis.crop),
-        "model": explainer.model.key,
-        "weights_sha256": explainer.model.weights_sha256,
-        "layer": analysis.layer,
-        "engine": explainer.engine,
-        "settings": {**settings, "tolerance": explainer.tolerance},
+        "photo": subject.photo.name,
+        "photo_size": list(subject.photo.size),
+        "crop": list(subject.crop),
+        "model": subject.model,
+        "weights_sha256": subject.weights_sha256,
+        "layer": subject.layer,
+        "engine": engine,
+        "settings": dict(settings),
         "target": named(first.class_index),
-        "predictions": [named(prediction.index) for prediction in analysis.predictions],
+        "predictions": [named(prediction.index) for prediction in subject.predictions],
         "methods": {
             e.method: {
                 "seconds": round(e.seconds, 4),
@@ -85,30 +86,46 @@ def describe_run(
     return record
 
 
-def write_results(
-    folder: Path,
-    stem: str,
-    explainer: Explainer,
-    analysis: Analysis,
+def results(
+    subject: Subject,
     explanations: Sequence[Explanation],
+    engine: str,
     settings: Mapping[str, object],
-) -> Path:
-    """Write `<stem>.iscam.png`, `.npz` ("<key>" heatmap, "<key>.raw") and `.json` into a folder; return the figure's path.
+    colours: str = COLOUR_MAPS[0],
+    opacity: float = OPACITY,
+) -> dict[str, bytes]:
+    """The files of one photo, by suffix: the figure, the maps ("<key>" heatmap, "<key>.raw") and the record."""
+    title = f"{_heading(subject.photo.name)} · {_heading(subject.label)} · {subject.layer}"
+    figure, arrays = io.BytesIO(), io.BytesIO()
+    comparison_figure(subject.photo, subject.crop, explanations, title, colours, opacity).save(figure, "PNG")
+    maps = {e.method: e.heatmap for e in explanations} | {f"{e.method}.raw": e.raw for e in explanations}
+    np.savez_compressed(arrays, allow_pickle=False, **maps)
+    text = json.dumps(
+        describe_run(subject, explanations, engine, settings), indent=2, ensure_ascii=False, allow_nan=False
+    )
+    # bytes of a file's name that are no UTF-8 reach us as lone surrogates: what this writes for them, JSON reads as such
+    record = text.encode("utf-8", "backslashreplace") + b"\n"
+    return dict(zip(SUFFIXES, (figure.getvalue(), arrays.getvalue(), record), strict=True))
+
+
+def write_results(folder: Path, stem: str, files: Mapping[str, bytes]) -> Path:
+    """Write `results` into a folder under a stem; return the figure's path.
 
     Raises:
         OSError: they could not be written, and none of them was left behind; one sentence.
     """
-    record = describe_run(explainer, analysis, explanations, settings)
-    title = f"{_heading(analysis.photo.name)} · {_heading(explainer.model.label)} · {analysis.layer}"
-    figure, arrays = io.BytesIO(), io.BytesIO()
-    comparison_figure(analysis.photo, analysis.crop, explanations, title).save(figure, "PNG")
-    maps = {e.method: e.heatmap for e in explanations} | {f"{e.method}.raw": e.raw for e in explanations}
-    np.savez_compressed(arrays, allow_pickle=False, **maps)
-    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
-    # bytes of a file's name that are no UTF-8 reach us as lone surrogates: what this writes for them, JSON reads as such
-    encoded = text.encode("utf-8", "backslashreplace") + b"\n"
-    _write_all(folder, stem, (figure.getvalue(), arrays.getvalue(), encoded))
+    _write_all(folder, stem, [files[suffix] for suffix in SUFFIXES])
     return folder / (stem + SUFFIXES[0])
+
+
+def zipped(stem: str, files: Mapping[str, bytes], command: str) -> bytes:
+    """A zip of `results` under a stem, with the command line that makes them again."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        for suffix, content in files.items():
+            packed.writestr(stem + suffix, content)
+        packed.writestr("command.txt", command + "\n")
+    return archive.getvalue()
 
 
 def _write_all(folder: Path, stem: str, contents: Sequence[bytes]) -> None:

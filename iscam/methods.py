@@ -25,6 +25,7 @@ DEFAULT_ENGINE = "fast"
 DEFAULT_SAMPLES = 8
 MAX_SAMPLES = 100
 XGRAD_EPSILON = 1e-7  # of the largest channel sum: below it a channel counts as silent
+DOUBTFUL_PROBABILITY = 0.05  # of a class, below which its map is no evidence
 SMOOTH_NOISE = 0.15  # of the photo's range
 
 
@@ -64,6 +65,13 @@ class Method:
     needs: frozenset[str]
     weigh: Callable[[Evidence, int], Tensor]
     class_specific: bool = True
+
+    @property
+    def effort(self) -> int:
+        """A rank of what a map takes: 0 a pass or none, 1 a few, 2 one and more per channel, 3 several per channel, all run."""
+        if self.needs & {"ablation"} or {"scores", "noise"} <= self.needs:
+            return 3
+        return 2 if "scores" in self.needs else int("noise" in self.needs)
 
     def probes(self, settings: Settings) -> tuple[Probe, ...]:
         """The perturbed passes that the method reads from the score table."""
@@ -229,3 +237,10 @@ def refusal(key: str, model_label: str, head_layer: str | None, layer: str) -> s
     if head_layer is None:
         return f"{label} needs global average pooling followed by one linear layer, which {model_label} does not have."
     return f"{label} needs the layer just before the global pooling, {head_layer}, not {layer}."
+
+
+def doubt(category: str, probability: float) -> str:
+    """What must be said of the map of an improbable class; empty for a probable one."""
+    if probability >= DOUBTFUL_PROBABILITY:
+        return ""
+    return f"The network gives {category} only {100 * probability:.2g} %: do not take the map for evidence."

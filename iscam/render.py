@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 Box = tuple[int, int, int, int]
 
 COLOUR_MAPS = ("viridis", "magma", "cividis", "turbo", "jet")
+OPACITY = 0.5  # of a map over its photo
 SIGNED_COLOURS = "RdBu_r"  # red: for the class, blue: for the other one; told apart by colour-blind people too
-VIEWS = ("overlay", "heat map", "masked photo", "contour")
+CELLS = "layer cells"  # the view without smoothing
+VIEWS = ("overlay", "heat map", "masked photo", "contour", CELLS)
 LEVELS = (0.25, 0.5, 0.75)  # of the contour lines, drawn thicker from level to level
 DIMMED = 0.35  # brightness of what the network did not see
 
@@ -44,7 +46,7 @@ def scaled_crop(crop: Box, size: tuple[int, int], shown: tuple[int, int]) -> Box
     return left, top, max(right, left + 1), max(bottom, top + 1)  # at least a pixel, of the thinnest strip too
 
 
-def coloured(heatmap: Map, colours: str = "viridis", signed: bool = False) -> Image.Image:
+def coloured(heatmap: Map, colours: str = COLOUR_MAPS[0], signed: bool = False) -> Image.Image:
     """A heat map (H, W) in [0, 1], or [-1, 1] if `signed`, in colours. Which colours a signed map has is fixed."""
     values = np.clip(heatmap, -1, 1) / 2 + 0.5 if signed else np.clip(heatmap, 0, 1)
     table = matplotlib.colormaps[SIGNED_COLOURS if signed else colours]
@@ -63,22 +65,31 @@ def crop_on_photo(photo: Photo, crop: Box, inside: Image.Image | None = None) ->
     return picture
 
 
+def cells(raw: Map, signed: bool = False) -> Map:
+    """A raw map (h, w) in the range of a heat map, at the layer's own resolution: what was known before it was smoothed."""
+    low = 0.0 if signed else float(raw.min())
+    span = float(np.abs(raw - low).max())
+    return np.asarray((raw - low) / span if span > 0 else np.zeros_like(raw), np.float32)
+
+
 def draw_map(
     photo: Photo,
     crop: Box,
     heatmap: Map,
     view: str = "overlay",
-    colours: str = "viridis",
-    opacity: float = 0.5,
+    colours: str = COLOUR_MAPS[0],
+    opacity: float = OPACITY,
     signed: bool = False,
 ) -> Image.Image:
     """One heat map (H, W) on its photo, as one of VIEWS. `opacity` 0 to 1 is the map's share of an overlay.
 
-    A signed map ([-1, 1], a contrast of two classes) cannot mask a photo: that view falls back to the overlay.
+    A signed map ([-1, 1], a contrast of two classes) cannot mask a photo: that view falls back to the overlay. "layer cells"
+    is an overlay of the map's values as they are, without smoothing, for a map from `cells`.
     """
     box = scaled_crop(crop, photo.size, photo.image.size)
     shown = photo.image.crop(box)
-    resized = Image.fromarray(np.asarray(heatmap, np.float32)).resize(shown.size, Image.Resampling.BILINEAR)
+    between = Image.Resampling.NEAREST if view == CELLS else Image.Resampling.BILINEAR
+    resized = Image.fromarray(np.asarray(heatmap, np.float32)).resize(shown.size, between)
     values: Map = np.asarray(resized, np.float32)
     if view == "heat map":
         inside = coloured(values, colours, signed)
@@ -117,7 +128,7 @@ def _contours(shown: Image.Image, values: Map, colours: str, signed: bool) -> Im
     return picture_of(figure)
 
 
-def colour_bar(colours: str = "viridis", signed: bool = False, size: tuple[int, int] = (256, 12)) -> Image.Image:
+def colour_bar(colours: str = COLOUR_MAPS[0], signed: bool = False, size: tuple[int, int] = (256, 12)) -> Image.Image:
     """The colours from the least (left) to the most (right), to be put beside maps that share the scale."""
     return coloured(
         np.tile(np.linspace(-1 if signed else 0, 1, size[0], dtype=np.float32), (size[1], 1)), colours, signed
@@ -138,8 +149,8 @@ def comparison_figure(
     crop: Box,
     explanations: Sequence[Explanation],
     title: str = "",
-    colours: str = "viridis",
-    opacity: float = 0.5,
+    colours: str = COLOUR_MAPS[0],
+    opacity: float = OPACITY,
 ) -> Image.Image:
     """The photo with the network's crop, then every map with its method, class, probability, seconds and note."""
     from matplotlib.cm import ScalarMappable

@@ -13,9 +13,9 @@ from iscam.images import read_photo
 from iscam.methods import DEFAULT_ENGINE, DEFAULT_METHODS, ENGINES, METHODS
 from iscam.models import DEFAULT_MODEL, MODELS
 from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS, WEIGHTINGS
-from iscam.render import COLOUR_MAPS, VIEWS
+from iscam.render import COLOUR_MAPS, OPACITY, VIEWS
 
-from .layout import EXAMPLES, OPACITY
+from .layout import EXAMPLES
 from .tasks import Question
 
 

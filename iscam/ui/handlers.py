@@ -1,76 +1,119 @@
 """Events: what a visitor does -> one job for the compute thread -> what the page shows. No torch here.
 
 Events are connected without Gradio's preprocessing, which trusts paths that lack its own mark, decodes pictures in its own
-way and answers a wrong value with a list of all right ones: whatever a client sends goes through `checks.py`.
+way and answers a wrong value with a list of all right ones: whatever a client sends goes through `checks.py`. Every event
+gets the values of all components, by component.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 import gradio as gr
 
 from iscam.methods import METHODS
 
-from . import checks, text
+from . import checks, galleries, links, pack, studies, text
 from .checks import Look
 from .layout import OPENING, Page
 from .shown import Shown
+from .studies import STUDIES
 from .tasks import Analysed, Bench, Contrasted, Mapped, Question, Refused, Sharpening, Unavailable
 from .worker import Job, Work, Worker
 
-Value = TypeVar("Value")
+Values = dict[Any, Any]  # component -> what the page says is in it
 Updates = dict[Any, Any]  # component -> its new value or properties
 
 KEPT_PAGES = 64
-LEAVE_SECONDS = 2.0  # longer than a follower takes to notice that its page has gone over to another job
+LEAVE_SECONDS = 2.0  # longer than an event takes to notice that its page has gone over to another job
+
+
+@dataclass(eq=False)
+class Turn:
+    """One event's right to change a page; it has `left` when it has sent its last word."""
+
+    job: Job
+    left: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(eq=False)
+class Visit:
+    """What is remembered of a page: what it shows, whose turn it is, and which photo and model it has asked about."""
+
+    shown: Shown | None = None
+    turn: Turn | None = None
+    asked: tuple[str, str] | None = None  # the photo's digest and the model
+    told: object = "none yet"  # the path of the photo that the page told of last
+    tab: str = "compare"
 
 
 class Handlers:
-    """The events of a page. Safe for many visitors at once: what is theirs lies in a `Shown`, by session."""
+    """The events of a page. Safe for many visitors at once: what is theirs lies in a `Visit`, by session."""
 
     def __init__(self, page: Page, model: str, bench: Bench) -> None:
         self.page = page
         self.model = model
         self.bench = bench
         self.worker = Worker()
-        self._pages: OrderedDict[str, Shown] = OrderedDict()  # by session, as the next
-        self._photos: OrderedDict[str, object] = OrderedDict()
+        self._visits: OrderedDict[str, Visit] = OrderedDict()  # by session
         self._lock = threading.Lock()
         self._opening: Job | None = None
 
     def connect(self, demo: gr.Blocks) -> None:
         """Connect the events; to be called inside `demo`."""
         page = self.page
-        look = [page.opacity, page.colours, page.view]
-        question = [page.photo, page.model, page.layer]
-        maps = [*page.maps.values(), page.contrast, page.scale]
-        buttons = [page.explain, page.stop, page.status]
-        seen = [page.predictions, page.framed]
-        choices = [page.model, page.layer, page.target, page.against]
+        pictures = [*page.maps.values(), page.contrast, page.scale, page.notice]
+        main = [*pictures, page.explain, page.stop, page.status, page.predictions, page.framed, *page.ask.values()]
+        tabs = [*page.shelf.values(), *page.export.values()]
+        given: set[Any] = {*page.ask.values(), *page.look.values(), *page.over.values()}
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
         # followers only wait for the compute thread: many at once cost nothing, and its own queue has a limit
         follower = quiet | {"concurrency_id": "follow", "concurrency_limit": 24, "trigger_mode": "multiple"}
-        everything = [*maps, *buttons, *seen, *choices]
+        everything = [*main, *tabs]
         demo.load(self.open, None, everything, **follower | {"concurrency_id": "open"})
-        page.photo.change(self.new_photo, [*question, *look], everything, **follower)
-        page.model.input(self.new_model, [page.photo, page.model, *look], everything, **follower)
-        settings = [page.target, page.against, page.steps, page.methods, page.path, page.weighting, page.engine]
+        page.ask["photo"].change(self.new_photo, given, everything, **follower)
+        page.ask["model"].input(self.new_model, given, everything, **follower)
         run = follower | {"trigger_mode": "once", "api_name": "maps"}  # the name "explain" is the public endpoint's
-        page.explain.click(self.explain, [*question, *settings, *look], [*maps, *buttons, *seen], **run)
+        done = page.explain.click(self.explain, given, everything, **run)
+        done.then(self.revisit, given, everything, **follower)
+        for name in ("target", "against"):
+            switched = page.ask[name].input(self.switch, given, everything, **follower)
+            switched.then(self.revisit, given, everything, **follower)
         page.stop.click(self.halt, None, page.stop, **quiet)
-        for change in (page.opacity.input, page.colours.input, page.view.input):
-            change(self.redraw, look, maps, **quiet, trigger_mode="always_last")
+        for name, tab in page.tabs.items():
+            tab.select(self.opened(name), given, everything, **follower | {"api_name": f"tab_{name}"})
+        for choice in page.over.values():
+            choice.input(self.revisit, given, everything, **follower)
+        for part in page.look.values():
+            part.input(self.revisit, given, everything, **follower | {"trigger_mode": "always_last"})
         demo.unload(self.leave)
 
+    # A page is opened and left
+
     def open(self, request: gr.Request) -> Iterator[Updates]:
-        """A page was loaded: it shows the example, explained once for all visitors."""
-        shown = self._remember(request, Shown(self.opening(), Look()))
+        """A page was loaded: it shows the example, explained once for all visitors, or what its link asks."""
         yield {self.page.status: text.status("Getting ready …")}
-        yield from self._follow(shown, request, new_choices=True)
+        try:
+            given = links.read(dict(request.query_params or {}))
+            question = checks.question(**{"photo": {"path": str(OPENING)}, "model": self.model} | given)
+        except ValueError as error:
+            gr.Warning(f"The link cannot be followed. {error}", duration=None)
+            given = {}
+        if not given:
+            yield from self._present(self.opening(), request)
+            return
+        chosen = {
+            name: value for name, value in given.items() if name in ("steps", "methods", "path", "weighting", "engine")
+        }
+        yield {self.page.ask[name]: value for name, value in chosen.items()}
+        if "photo" in given:
+            yield {self.page.ask["photo"]: given["photo"]["path"]}
+        yield from self._maps(question, Look(), request, new_choices=True)
 
     def opening(self) -> Job:
         """The background job that explains the example, started when first wanted."""
@@ -80,136 +123,252 @@ class Handlers:
                 self._opening = self.worker.submit("", work, background=True)
             return self._opening
 
-    def new_photo(
-        self, photo: Any, model: Any, layer: Any, opacity: Any, colours: Any, view: Any, request: gr.Request
-    ) -> Iterator[Updates]:
-        """Another photo: predict at once. Without one the page is emptied."""
-        if self._repeated(photo, request):
+    def _present(self, job: Job, request: gr.Request) -> Iterator[Updates]:
+        visit, question = self._visit(request), checks.question({"path": str(OPENING)}, self.model)
+        visit.asked = question.place[:2]
+        shown = Shown(Look(), example=True, settings=pack.settings(question))
+        yield from self._follow(visit, Turn(job), shown, new_choices=True)
+
+    def leave(self, request: gr.Request) -> None:
+        """A page was closed: nothing more is computed or kept for it."""
+        self.worker.release_owner(checks.session(request))
+        with self._lock:
+            visit = self._visits.pop(checks.session(request), None)
+        if visit is not None:
+            visit.turn = None
+
+    # The question changes
+
+    def new_photo(self, values: Values, request: gr.Request) -> Iterator[Updates]:
+        """Another photo: predict at once, or show its maps if they are known. Without one the page is emptied."""
+        visit, photo = self._visit(request), values[self.page.ask["photo"]]
+        path = photo.get("path") if isinstance(photo, dict) else None
+        repeated, visit.told = visit.told == path, path
+        if repeated:  # Gradio tells of every upload twice
             yield {self.page.status: gr.skip()}  # an event without any answer would empty the page
         elif photo is None:
-            self.leave(request)
+            self.worker.release_owner(checks.session(request))
+            visit.turn = visit.shown = visit.asked = None
             yield self._cleared("Choose a photo to begin.")
         else:
-            yield from self._predict(photo, model, layer, opacity, colours, view, request)
+            yield from self._predict(values, request)
 
-    def new_model(
-        self, photo: Any, model: Any, opacity: Any, colours: Any, view: Any, request: gr.Request
-    ) -> Iterator[Updates]:
+    def new_model(self, values: Values, request: gr.Request) -> Iterator[Updates]:
         """Another model: predict at once, at its own layer."""
-        yield from self._predict(photo, model, None, opacity, colours, view, request)
+        yield from self._predict(values | {self.page.ask["layer"]: None}, request)
 
-    def _predict(
-        self, photo: Any, model: Any, layer: Any, opacity: Any, colours: Any, view: Any, request: gr.Request
-    ) -> Iterator[Updates]:
-        self.leave(request)
-        yield self._cleared("Looking at the photo …")
+    def _predict(self, values: Values, request: gr.Request) -> Iterator[Updates]:
+        visit = self._visit(request)
         try:
-            question, look = checks.question(photo, model, layer), checks.look(opacity, colours, view)
-            job = self._submit(request, question, self.bench.predict(question))
+            question, look = self._question(values, anew=True), self._look(values)
+            if visit.asked == question.place[:2]:  # such as the photo of a link, which the page tells of as well
+                yield {self.page.status: gr.skip()}
+                return
+            yield self._cleared("Looking at the photo …")
+            news = self.bench.recall(question)
+            work = self.bench.predict(question)
+            turn, shown = self._turn(request, question, news, work), Shown(look, recalled=news is not None)
         except (ValueError, OSError) as error:
+            visit.asked = None
             yield self._cleared(str(error))
             raise gr.Error(str(error), print_exception=False) from error
-        try:
-            yield from self._follow(self._remember(request, Shown(job, look)), request, new_choices=True)
-        finally:
-            self.worker.release(job)
+        visit.asked, shown.settings = question.place[:2], pack.settings(question)
+        yield from self._follow(visit, turn, shown, new_choices=True)
 
-    def explain(
-        self,
-        photo: Any,
-        model: Any,
-        layer: Any,
-        target: Any,
-        against: Any,
-        steps: Any,
-        methods: Any,
-        path: Any,
-        weighting: Any,
-        engine: Any,
-        opacity: Any,
-        colours: Any,
-        view: Any,
-        request: gr.Request,
-    ) -> Iterator[Updates]:
+    # Maps
+
+    def explain(self, values: Values, request: gr.Request) -> Iterator[Updates]:
         """The maps as they come, until all are there or the visitor stops or leaves."""
-        page, rival = self.page, None if against == text.NOBODY else against
         try:
-            settings = target, rival, steps, methods, path, weighting, engine
-            question = checks.question(photo, model, layer, *settings)
-            look = checks.look(opacity, colours, view)
-            job = self._submit(request, question, self.bench.explain(question))
+            question, look = self._question(values), self._look(values)
         except (ValueError, OSError) as error:
             raise gr.Error(str(error), print_exception=False) from error
+        visit = self._visit(request)
+        late = visit.asked is not None and visit.asked != question.place[:2]
+        if late:  # pressed before the photo was predicted: the classes on the page are those of another
+            question = self._question(values, anew=True)
+        waiting = {self.page.maps[key]: text.empty_card(METHODS[key].label) for key in question.methods}
+        yield self._pictures(None) | waiting
+        yield from self._maps(question, look, request, new_choices=late)
+
+    def switch(self, values: Values, request: gr.Request) -> Iterator[Updates]:
+        """Another class, or one against it, of a photo that is explained already: the scores of all classes are known."""
+        shown = self._visit(request).shown
+        if shown is None or not shown.complete:
+            yield {self.page.status: gr.skip()}
+            return
         try:
-            shown = self._remember(request, Shown(job, look))
-            waiting = {page.maps[key]: text.empty_card(METHODS[key].label) for key in question.methods}
-            buttons = {page.explain: gr.update(visible=False), page.stop: gr.update(visible=True, interactive=True)}
-            yield self._pictures(None) | waiting | buttons | {page.status: text.status("Starting …")}
-            yield from self._follow(shown, request, new_choices=False)
-        finally:
-            self.worker.release(job)
+            question, look = self._question(values), self._look(values)
+        except (ValueError, OSError) as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        yield from self._maps(question, look, request, new_choices=False)
 
     def halt(self, request: gr.Request) -> Any:
         """Stop was pressed: the job ends with the maps it has, and the event that follows it shows them."""
         self.worker.release_owner(checks.session(request))
         return gr.update(interactive=False)
 
-    def redraw(self, opacity: Any, colours: Any, view: Any, request: gr.Request) -> Updates:
-        """The same maps in another look, from the arrays at hand."""
+    def _maps(self, question: Question, look: Look, request: gr.Request, new_choices: bool) -> Iterator[Updates]:
+        visit = self._visit(request)
         try:
-            look = checks.look(opacity, colours, view)
-        except ValueError as error:
+            news = self.bench.recall(question)
+            turn = self._turn(request, question, news, self.bench.explain(question))
+        except (ValueError, OSError) as error:
             raise gr.Error(str(error), print_exception=False) from error
-        with self._lock:
-            shown = self._pages.get(checks.session(request))
-        if shown is None:
-            return {self.page.scale: gr.skip()}
-        shown.look = look
-        return {component: picture for component, picture in self._pictures(shown).items() if picture}
+        visit.asked = question.place[:2]
+        shown = Shown(look, recalled=news is not None, settings=pack.settings(question))
+        yield from self._follow(visit, turn, shown, new_choices)
 
-    def leave(self, request: gr.Request) -> None:
-        """A page was closed or emptied: nothing more is computed or kept for it."""
-        self.worker.release_owner(checks.session(request))
-        with self._lock:
-            before = self._pages.pop(checks.session(request), None)
-        if before is not None:
-            before.left.wait(LEAVE_SECONDS)
+    # Tabs
 
-    # What the handlers share
+    def opened(self, tab: str) -> Callable[[Values, gr.Request], Iterator[Updates]]:
+        """The event of a tab that was opened: it shows what belongs to the question."""
 
-    def _submit(self, request: gr.Request, question: Question, work: Work) -> Job:
-        return self.worker.submit(checks.session(request), work, fetch=self.bench.fetch(question))
+        def event(values: Values, request: gr.Request) -> Iterator[Updates]:
+            self._visit(request).tab = tab
+            yield from self.revisit(values, request)
 
-    def _follow(self, shown: Shown, request: gr.Request, new_choices: bool) -> Iterator[Updates]:
-        """Show a job's news until it ends, or the page belongs to another job by then."""
-        page = self.page
+        return event
+
+    def revisit(self, values: Values, request: gr.Request) -> Iterator[Updates]:
+        """The open tab once more, because its question or the look has changed."""
+        visit = self._visit(request)
         try:
-            for batch in shown.job.follow():
-                if not self._current(request, shown):
+            look = self._look(values)
+            if visit.shown is not None:
+                visit.shown.look = look
+            if visit.shown is None or not (visit.shown.over or visit.tab == "compare"):
+                yield {self.page.status: gr.skip()}  # the maps come first; this event comes again after them
+            elif visit.tab in STUDIES:
+                yield from self._study(visit, values, look, request)
+            elif visit.tab == "export":
+                yield self._exported(visit, values, request)
+            else:
+                pictures = {part: picture for part, picture in self._pictures(visit.shown).items() if picture}
+                yield pictures or {self.page.status: gr.skip()}
+        except (ValueError, OSError) as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    def _study(self, visit: Visit, values: Values, look: Look, request: gr.Request) -> Iterator[Updates]:
+        kind, over = visit.tab, self.page.over.get(visit.tab)
+        question = self._question(values | ({} if over is None else {self.page.ask["methods"]: [values[over]]}))
+        known = studies.recall(self.bench, kind, question)
+        if known is not None:
+            yield self._shelved(galleries.arranged(kind, known, look))
+            return
+        turn = self._turn(request, question, None, studies.study(self.bench, kind, question))
+        yield self._busy(True) | {self.page.status: text.status("Starting …")}
+        news: list[object] = []
+        state = Shown(look)  # for its words
+        with self._has_turn(visit, turn):
+            for batch in turn.job.follow():
+                if visit.turn is not turn:
+                    return
+                told = [each for each in batch if not isinstance(each, Sharpening)]
+                news += told
+                for each in batch:
+                    state.take(each)
+                shelf = galleries.arranged(kind, news, look) if told else {}
+                yield self._shelved(shelf) | {self.page.status: self._status(state, turn.job)}
+            if visit.turn is turn:
+                words = state.sentence if state.failed or visit.shown is None else visit.shown.conclusion()
+                yield self._busy(False) | {self.page.status: text.status(words)}
+                if state.failed:
+                    raise gr.Error(state.sentence, print_exception=False)
+
+    def _exported(self, visit: Visit, values: Values, request: gr.Request) -> Updates:
+        parts, shown = self.page.export, visit.shown
+        if shown is None or shown.subject is None or not shown.maps:
+            return {
+                parts["download"]: gr.update(value=None, interactive=False),
+                parts["command"]: "",
+                parts["link"]: "",
+            }
+        explanations = list(shown.maps.values())
+        file = pack.zip_file(shown.subject, explanations, shown.settings, shown.look)
+        link = links.query(self._question(values), explanations[0].class_index)
+        origin = dict(request.headers or {}).get("origin", "")
+        example = "example=" in link
+        remark = "" if example else "The link brings back the settings, not the photo, which is not kept on the server."
+        return {
+            parts["download"]: gr.update(value=file, interactive=True),
+            parts["command"]: pack.command(shown.subject, explanations, shown.settings),
+            parts["link"]: f"{origin}/?{link}",
+            parts["remark"]: text.notice([(remark, False)]),
+        }
+
+    # What the events share
+
+    def _question(self, values: Values, anew: bool = False) -> Question:
+        """The question on the page. `anew`: the classes on it are those of another photo or model."""
+        asked = {name: values[part] for name, part in self.page.ask.items()}
+        if anew:
+            asked |= {"target": None, "against": None}
+        elif asked["against"] == text.NOBODY:
+            asked["against"] = None
+        return checks.question(**asked)
+
+    def _look(self, values: Values) -> Look:
+        return checks.look(**{name: values[part] for name, part in self.page.look.items()})
+
+    def _visit(self, request: gr.Request) -> Visit:
+        with self._lock:
+            visit = self._visits.setdefault(checks.session(request), Visit())
+            self._visits.move_to_end(checks.session(request))
+            while len(self._visits) > KEPT_PAGES:
+                self._visits.popitem(last=False)[1].turn = None
+            return visit
+
+    def _turn(self, request: gr.Request, question: Question, news: list[Any] | None, work: Work) -> Turn:
+        """A job of the visitor's, which takes the place of the one before; one that is over if its news are known."""
+        owner = checks.session(request)
+        if news is None:
+            return Turn(self.worker.submit(owner, work, fetch=self.bench.fetch(question)))
+        self.worker.release_owner(owner)
+        return Turn(Job.known(owner, news))
+
+    @contextmanager
+    def _has_turn(self, visit: Visit, turn: Turn) -> Iterator[None]:
+        """The page is this event's from now on, when the one before has sent its last word, which may be late."""
+        before, visit.turn = visit.turn, turn
+        try:
+            if before is not None:
+                before.left.wait(LEAVE_SECONDS)
+            yield
+        finally:
+            turn.left.set()
+            if not turn.job.background:
+                self.worker.release(turn.job)
+
+    def _follow(self, visit: Visit, turn: Turn, shown: Shown, new_choices: bool) -> Iterator[Updates]:
+        """Show a job's news until it ends, or the page belongs to another event by then."""
+        with self._has_turn(visit, turn):
+            visit.shown, job = shown, turn.job
+            if not job.background:
+                yield self._busy(True) | {self.page.status: text.status("Starting …")}
+            for batch in job.follow():
+                if visit.turn is not turn:
                     return
                 updates: Updates = {}
                 for news in batch:
                     shown.take(news)
                     updates |= self._changed(news, shown, new_choices)
-                ahead = None if shown.job.background else self.worker.ahead(shown.job)
-                if ahead:
-                    shown.sentence = f"Waiting: {ahead} {'job' if ahead == 1 else 'jobs'} before yours."
-                yield updates | {page.status: text.status(shown.sentence or "Getting ready …", shown.share)}
-                if shown.job.background and self.worker.ahead(shown.job):
+                yield updates | {self.page.status: self._status(shown, job)}
+                if job.background and self.worker.ahead(job):
                     shown.forget_unfinished()  # questions of visitors come first: the page is ready for one
                     break
-            if not self._current(request, shown):
-                return
-            # All pictures once more: a browser that is busy may have passed over an update between two others.
-            yield self._pictures(shown) | {
-                page.explain: gr.update(visible=True, interactive=True),
-                page.stop: gr.update(visible=False),
-                page.status: text.status(shown.conclusion()),
-            }
-            if shown.failed:
-                raise gr.Error(shown.sentence, print_exception=False)
-        finally:
-            shown.left.set()
+            if visit.turn is turn:
+                shown.over = True
+                # all pictures once more: a busy browser may have passed over an update between two others
+                yield self._pictures(shown) | self._busy(False) | {self.page.status: text.status(shown.conclusion())}
+                if shown.failed:
+                    raise gr.Error(shown.sentence, print_exception=False)
+
+    def _status(self, shown: Shown, job: Job) -> str:
+        ahead = None if job.background else self.worker.ahead(job)
+        if ahead:
+            return text.status(f"Waiting: {ahead} {'job' if ahead == 1 else 'jobs'} before yours.")
+        return text.status(shown.sentence or "Getting ready …", shown.share)
 
     def _changed(self, news: object, shown: Shown, new_choices: bool) -> Updates:
         """The components that a piece of news changes."""
@@ -217,68 +376,59 @@ class Handlers:
         match news:
             case Unavailable(sentence):
                 gr.Warning(sentence, duration=None)
-            case Analysed(model, layer, categories, layers, predictions=top):
-                updates: Updates = {page.predictions: text.predictions(top, model), page.framed: shown.framed()}
-                if not new_choices:
-                    return updates
-                rivals = text.class_choices(categories, top, nobody=True)
-                return updates | {
-                    page.model: model,
-                    page.layer: gr.update(choices=text.layer_choices(layers), value=layer),
-                    page.target: gr.update(choices=text.class_choices(categories, top), value=top[0].index),
-                    page.against: gr.update(choices=rivals, value=text.NOBODY),
-                }
-            case Sharpening(explanation) | Mapped(explanation):
-                return {page.maps[explanation.method]: shown.card(explanation.method), page.scale: shown.scale()}
+            case Analysed(subject):
+                top = subject.predictions
+                updates: Updates = {page.predictions: text.predictions(top, subject.model)}
+                updates |= {page.framed: shown.canvas.framed()}
+                return updates | (self._choices(shown) if new_choices else {})
+            case Mapped(explanation) | Sharpening(explanation=explanation) if explanation is not None:
+                return {page.maps[explanation.method]: shown.card(explanation.method), page.scale: shown.canvas.scale()}
             case Refused("contrast") | Contrasted():
                 return {page.contrast: shown.contrast_card()}
             case Refused(method):
                 return {page.maps[method]: shown.card(method)}
         return {}
 
+    def _choices(self, shown: Shown) -> Updates:
+        """Model, layer and classes as the answer has them."""
+        ask, subject = self.page.ask, shown.subject
+        assert subject is not None
+        classes = text.class_choices(subject.categories, subject.predictions)
+        rivals = text.class_choices(subject.categories, subject.predictions, nobody=True)
+        return {
+            ask["model"]: subject.model,
+            ask["layer"]: gr.update(choices=text.layer_choices(subject.layers), value=subject.layer),
+            ask["target"]: gr.update(choices=classes, value=shown.settings.get("target", subject.predictions[0].index)),
+            ask["against"]: gr.update(choices=rivals, value=shown.settings.get("against", text.NOBODY)),
+        }
+
     def _pictures(self, shown: Shown | None) -> Updates:
         """Every map, contrast and colour bar that there is; the others are empty, which hides them."""
         page = self.page
-        updates: Updates = dict.fromkeys((*page.maps.values(), page.contrast, page.scale), "")
+        updates: Updates = dict.fromkeys((*page.maps.values(), page.contrast, page.scale, page.notice), "")
         if shown is not None:
             updates |= {page.maps[key]: shown.card(key) for key in page.maps if key in {*shown.maps, *shown.refused}}
             if shown.maps:
-                updates[page.scale] = shown.scale()
+                updates |= {page.scale: shown.canvas.scale(), page.notice: shown.notice()}
             if shown.contrast is not None or "contrast" in shown.refused:
                 updates[page.contrast] = shown.contrast_card()
         return updates
+
+    def _shelved(self, shelf: Mapping[str, object]) -> Updates:
+        """The parts of the tabs; a plot is there when it has something to show."""
+        plots = ("curves", "changes")
+        return {
+            self.page.shelf[name]: gr.update(value=value, visible=value is not None) if name in plots else value
+            for name, value in shelf.items()
+        }
+
+    def _busy(self, busy: bool) -> Updates:
+        shown, hidden = gr.update(visible=True, interactive=True), gr.update(visible=False)
+        return {self.page.explain: hidden if busy else shown, self.page.stop: shown if busy else hidden}
 
     def _cleared(self, sentence: str) -> Updates:
         page = self.page
         buttons = {page.explain: gr.update(visible=True, interactive=False), page.stop: gr.update(visible=False)}
         seen = {page.predictions: "", page.framed: "", page.status: text.status(sentence)}
-        return self._pictures(None) | buttons | seen
-
-    def _remember(self, request: gr.Request, shown: Shown) -> Shown:
-        """Make this what the page shows. Returns when the event before has sent its last word, which may be late."""
-        with self._lock:
-            before = self._pages.get(checks.session(request))
-            _put(self._pages, checks.session(request), shown)
-        if before is not None:
-            before.left.wait(LEAVE_SECONDS)
-        return shown
-
-    def _repeated(self, photo: Any, request: gr.Request) -> bool:
-        """Whether the page told of this photo just before: Gradio tells of every upload twice."""
-        path = photo.get("path") if isinstance(photo, dict) else None
-        with self._lock:
-            known = self._photos.get(checks.session(request), "none yet")
-            _put(self._photos, checks.session(request), path)
-        return known == path
-
-    def _current(self, request: gr.Request, shown: Shown) -> bool:
-        with self._lock:
-            return self._pages.get(checks.session(request)) is shown
-
-
-def _put(store: OrderedDict[str, Value], key: str, value: Value) -> None:
-    """Keep the entries of the pages that were used last."""
-    store[key] = value
-    store.move_to_end(key)
-    while len(store) > KEPT_PAGES:
-        store.popitem(last=False)
+        nothing = {page.export["download"]: gr.update(value=None, interactive=False)}
+        return self._pictures(None) | self._shelved(galleries.empty()) | buttons | seen | nothing

@@ -4,49 +4,49 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
 from iscam.methods import DEFAULT_ENGINE, DEFAULT_METHODS, ENGINES, METHODS
 from iscam.models import MODELS
 from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS, WEIGHTINGS
-from iscam.render import COLOUR_MAPS, VIEWS
+from iscam.render import COLOUR_MAPS, OPACITY, VIEWS
 
 from . import text
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 EXAMPLES = ASSETS / "examples"
 OPENING = EXAMPLES / "chelsea.jpg"  # what the page shows before anybody has asked anything
-OPACITY = 0.5
+
+Parts = dict[str, Any]  # components by name; Gradio gives their classes events at run time, which no checker sees
 
 HEADING = """<h1>IS-CAM</h1><p>What did the network look at, and how far can you trust the map?</p>"""
 
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """The components that events read or write."""
+    """The components that events read or write.
 
-    photo: gr.Image
-    model: gr.Dropdown
-    layer: gr.Dropdown
-    target: gr.Dropdown
-    against: gr.Dropdown
-    steps: gr.Slider
-    methods: gr.CheckboxGroup
-    path: gr.Radio
-    weighting: gr.Radio
-    engine: gr.Radio
+    `ask`, `look` and `export` are named as the parameters of `checks.question`, `checks.look` and as what the tab Export
+    offers; `shelf` as the parts of `galleries.Shelf`; `over` holds what chooses a tab's method, by study; `tabs` all tabs.
+    """
+
+    ask: Parts
+    look: Parts
     explain: gr.Button
     stop: gr.Button
     status: gr.HTML
     predictions: gr.HTML
     framed: gr.HTML
+    notice: gr.HTML
     maps: dict[str, gr.HTML]
     contrast: gr.HTML
     scale: gr.HTML
-    opacity: gr.Slider
-    colours: gr.Dropdown
-    view: gr.Radio
+    tabs: dict[str, gr.Tab]
+    over: Parts
+    shelf: Parts
+    export: Parts
 
 
 def lay_out(model: str) -> Page:
@@ -54,99 +54,151 @@ def lay_out(model: str) -> Page:
     gr.HTML(HEADING, elem_id="heading", apply_default_css=False)
     with gr.Row(elem_id="page", equal_height=False):
         with gr.Column(scale=4, min_width=330, elem_id="question"):
-            photo = gr.Image(
-                str(OPENING),
-                label="Photo",
-                type="filepath",
-                image_mode=None,
-                sources=["upload", "clipboard", "webcam"],
-                buttons=["fullscreen"],
-                height=164,
-                elem_id="photo",
-                alt_text="the photo in question",
-            )
-            gr.Examples(
-                [[str(path)] for path in sorted(EXAMPLES.glob("*.jpg"))],
-                [photo],
-                label="Examples",
-                elem_id="examples",
-                cache_examples=False,
-                api_visibility="private",
-            )
-            with gr.Row():
-                model_box = gr.Dropdown(
-                    [(row.label, key) for key, row in MODELS.items()],
-                    value=model,
-                    label="Model",
-                    scale=5,
-                    min_width=150,
-                )
-                layers = MODELS[model].layers
-                layer = gr.Dropdown(
-                    text.layer_choices(layers), value=MODELS[model].layer, label="Layer", scale=4, min_width=130
-                )
-            target = gr.Dropdown([], value=None, label="Target class")
-            steps = gr.Slider(1, MAX_STEPS, DEFAULT_STEPS, step=1, label="Integration steps")
-            methods = gr.CheckboxGroup(
-                text.method_choices(), value=list(DEFAULT_METHODS), label="Methods", elem_id="methods"
-            )
-            with gr.Accordion("Advanced", open=False):
-                against = gr.Dropdown(
-                    [("no other class", text.NOBODY)],
-                    value=text.NOBODY,
-                    label="Against",
-                    info="Adds a picture of what speaks for the target class rather than this one.",
-                )
-                path = gr.Radio(list(PATHS), value=PATHS[0], label="Path")
-                weighting = gr.Radio(list(WEIGHTINGS), value=WEIGHTINGS[0], label="Weighting")
-                engine = gr.Radio(list(ENGINES), value=DEFAULT_ENGINE, label="Engine")
+            ask = _question(model)
         with gr.Column(scale=11, min_width=330, elem_id="answer"):
             with gr.Row(elem_id="work", equal_height=True):
                 explain = gr.Button("Explain", variant="primary", elem_id="explain", scale=0, min_width=150)
                 stop = gr.Button("Stop", variant="stop", visible=False, elem_id="stop", scale=0, min_width=150)
                 status = gr.HTML(text.status("Getting ready …"), elem_id="status", min_width=260)
-            with gr.Tabs():
-                with gr.Tab("Compare"):
+            look = _look()
+            shelf: Parts = {}
+            over: Parts = {}
+            tabs: dict[str, gr.Tab] = {}
+            with gr.Tabs(elem_id="tabs"):
+                with gr.Tab("Compare") as tabs["compare"]:
                     with gr.Row(elem_id="seen", equal_height=False):
                         framed = gr.HTML(elem_id="framed", min_width=160, apply_default_css=False)
-                        predictions = gr.HTML(elem_id="predictions", min_width=240, apply_default_css=False)
+                        with gr.Column(min_width=240):
+                            predictions = gr.HTML(elem_id="predictions", apply_default_css=False)
+                            notice = gr.HTML(elem_id="notice", apply_default_css=False)
                     # cards are empty until there is a map; the style sheet hides empty ones
                     with gr.Row(elem_id="maps", equal_height=False):
                         maps = {key: gr.HTML(elem_id=f"map-{key}", min_width=160) for key in METHODS}
                         contrast = gr.HTML(elem_id="contrast", min_width=160)
                     scale = gr.HTML(elem_id="scale")
-                    with gr.Row(elem_id="look"):
-                        view = gr.Radio(list(VIEWS), value=VIEWS[0], label="View", scale=5, min_width=300)
-                        opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity", scale=3, min_width=140)
-                        colours = gr.Dropdown(
-                            list(COLOUR_MAPS), value=COLOUR_MAPS[0], label="Colour map", scale=2, min_width=120
-                        )
-                with gr.Tab("About"):
-                    gr.Markdown(
-                        text.about(),
-                        latex_delimiters=[{"left": "$$", "right": "$$", "display": True}],
-                        elem_id="about",
-                    )
-    return Page(
-        photo,
-        model_box,
-        layer,
-        target,
-        against,
-        steps,
-        methods,
-        path,
-        weighting,
-        engine,
-        explain,
-        stop,
-        status,
-        predictions,
-        framed,
-        maps,
-        contrast,
-        scale,
-        opacity,
-        colours,
-        view,
+                with gr.Tab("Classes") as tabs["classes"]:
+                    over["classes"] = _method("By method", "is-cam", class_specific=True)
+                    shelf |= _htmls("classes", "class_contrast")
+                with gr.Tab("Integration") as tabs["integration"]:
+                    shelf |= _integration()
+                with gr.Tab("Layers") as tabs["layers"]:
+                    over["layers"] = _method("With method", "grad-cam")
+                    shelf |= _htmls("layers")
+                with gr.Tab("Export") as tabs["export"]:
+                    export = _export()
+                with gr.Tab("About") as tabs["about"]:
+                    formulas: list[dict[str, str | bool]] = [{"left": "$$", "right": "$$", "display": True}]
+                    gr.Markdown(text.about(), latex_delimiters=formulas, elem_id="about")
+    seen = (predictions, framed, notice, maps, contrast, scale)
+    return Page(ask, look, explain, stop, status, *seen, tabs, over, shelf, export)
+
+
+def _question(model: str) -> Parts:
+    """The left column."""
+    photo = gr.Image(
+        str(OPENING),
+        label="Photo",
+        type="filepath",
+        image_mode=None,
+        sources=["upload", "clipboard", "webcam"],
+        buttons=["fullscreen"],
+        height=164,
+        elem_id="photo",
+        alt_text="the photo in question",
     )
+    gr.Examples(
+        [[str(path)] for path in sorted(EXAMPLES.glob("*.jpg"))],
+        [photo],
+        label="Examples",
+        elem_id="examples",
+        cache_examples=False,
+        api_visibility="private",
+    )
+    with gr.Row():
+        models = [(row.label, key) for key, row in MODELS.items()]
+        model_box = gr.Dropdown(models, value=model, label="Model", scale=5, min_width=150)
+        layers = text.layer_choices(MODELS[model].layers)
+        layer = gr.Dropdown(layers, value=MODELS[model].layer, label="Layer", scale=4, min_width=130)
+    with gr.Row():
+        target = gr.Dropdown([], value=None, label="Target class", scale=5, min_width=150)
+        nobody = [("no other class", text.NOBODY)]
+        against = gr.Dropdown(nobody, value=text.NOBODY, label="Against", scale=4, min_width=130)
+    steps = gr.Slider(1, MAX_STEPS, DEFAULT_STEPS, step=1, label="Integration steps", elem_id="steps")
+    methods = gr.CheckboxGroup(text.method_choices(), value=list(DEFAULT_METHODS), label="Methods", elem_id="methods")
+    with gr.Accordion("Advanced", open=False):
+        path = gr.Radio(list(PATHS), value=PATHS[0], label="Path")
+        weighting = gr.Radio(list(WEIGHTINGS), value=WEIGHTINGS[0], label="Weighting")
+        engine = gr.Radio(list(ENGINES), value=DEFAULT_ENGINE, label="Engine")
+    return {
+        "photo": photo,
+        "model": model_box,
+        "layer": layer,
+        "target": target,
+        "against": against,
+        "steps": steps,
+        "methods": methods,
+        "path": path,
+        "weighting": weighting,
+        "engine": engine,
+    }
+
+
+def _look() -> Parts:
+    """How maps are drawn, in every tab."""
+    with gr.Row(elem_id="look"):
+        view = gr.Radio(list(VIEWS), value=VIEWS[0], label="View", scale=6, min_width=300)
+        opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity", scale=3, min_width=140)
+        colours = gr.Dropdown(list(COLOUR_MAPS), value=COLOUR_MAPS[0], label="Colour map", scale=2, min_width=120)
+    return {"opacity": opacity, "colours": colours, "view": view}
+
+
+def _method(label: str, value: str, class_specific: bool = False) -> gr.Dropdown:
+    choices = [choice for choice in text.method_choices() if METHODS[choice[1]].class_specific or not class_specific]
+    return gr.Dropdown(choices, value=value, label=label, elem_classes="over")
+
+
+def _htmls(*names: str) -> Parts:
+    return {name: gr.HTML(elem_id=name.replace("_", "-"), elem_classes="part") for name in names}
+
+
+def _integration() -> Parts:
+    """The path of IS-CAM; the plots have no value, and are hidden, until there is one."""
+    parts = _htmls("integration")
+    with gr.Row(elem_id="plots"):
+        parts["curves"] = gr.LinePlot(
+            x="intensity",
+            y="probability",
+            color="channel",
+            x_title="intensity of the masked photo (1: as it is)",
+            y_title="class probability, %",
+            label="Class probability along the path",
+            height=230,
+            visible=False,
+            elem_id="curves",
+        )
+        parts["changes"] = gr.BarPlot(
+            x="step",
+            y="change",
+            x_title="step",
+            y_title="mean change of the map",
+            label="How much each step still changes the map",
+            height=230,
+            visible=False,
+            elem_id="changes",
+        )
+    return parts | _htmls("film", "channels")
+
+
+def _export() -> Parts:
+    """The results to take along."""
+    gr.Markdown(
+        "One zip: the figure (PNG), the maps as numbers (npz), settings, predictions, times and versions (JSON), and the "
+        "command that makes them again."
+    )
+    download = gr.DownloadButton(
+        "Download zip", interactive=False, variant="primary", elem_id="download", scale=0, min_width=200
+    )
+    command = gr.Textbox(label="Command line", interactive=False, buttons=["copy"], elem_id="command")
+    link = gr.Textbox(label="Link to this question", interactive=False, buttons=["copy"], elem_id="link")
+    about = gr.HTML(elem_id="about-link")
+    return {"download": download, "command": command, "link": link, "remark": about}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from iscam.explain import Explanation, Prediction
 
+SLOW = 3  # the effort of methods that are badged as slow
+DISAGREE = 0.3  # correlation of two maps below which they disagree
 NOBODY = -1  # the value of "Against" when there is no second class
 
 
@@ -103,8 +105,35 @@ def layer_choices(layers: dict[str, tuple[int, int]]) -> list[tuple[str, str]]:
 
 def method_choices() -> list[tuple[str, str]]:
     """(label, key); those that need many passes of their own say so."""
-    slow = {key for key, row in METHODS.items() if row.needs & {"ablation"} or {"scores", "noise"} <= row.needs}
-    return [(f"{row.label} (slow)" if key in slow else row.label, key) for key, row in METHODS.items()]
+    return [(f"{row.label} (slow)" if row.effort == SLOW else row.label, key) for key, row in METHODS.items()]
+
+
+def progress(label: str, done: int, total: int, left: float) -> str:
+    return f"{label}: {done:,} of {passes(total)}, {seconds(left)} left"
+
+
+def agreement(correlations: Mapping[tuple[str, str], float]) -> str:
+    """How far the maps of several methods agree, from the correlation of each pair of labels."""
+    (one, other), least = min(correlations.items(), key=lambda item: item[1])
+    if least >= DISAGREE:
+        return f"The maps agree: their correlations are {least:.2f} to {max(correlations.values()):.2f}."
+    low = sum(value < DISAGREE for value in correlations.values())
+    pairs = (
+        "The two maps disagree" if len(correlations) == 1 else f"{low} of {len(correlations)} pairs of maps disagree"
+    )
+    return f"{pairs}, most of all {one} and {other} (correlation {least:.2f}): do not trust one of them alone."
+
+
+def notice(sentences: Sequence[tuple[str, bool]]) -> str:
+    """Sentences above the maps; those with True are warnings."""
+    lines = (
+        f'<p class="warning"><strong aria-hidden="true">⚠</strong> {escape(sentence)}</p>'
+        if warning
+        else f"<p>{escape(sentence)}</p>"
+        for sentence, warning in sentences
+        if sentence
+    )
+    return "".join(lines)
 
 
 def _image(jpeg: bytes, alt: str) -> str:
@@ -125,6 +154,16 @@ def card(
         + "".join(f"<span>{escape(line)}</span>" for line in lines)
         + f"{said}</figcaption></figure>"
     )
+
+
+def gallery(cards: Sequence[str]) -> str:
+    """Cards in rows."""
+    return f'<div class="cards">{"".join(cards)}</div>' if cards else ""
+
+
+def heading(title: str, sentence: str = "") -> str:
+    """A title within a tab, with a sentence under it."""
+    return f"<h3>{escape(title)}</h3>" + (f"<p>{escape(sentence)}</p>" if sentence else "")
 
 
 def empty_card(title: str, sentence: str = "") -> str:

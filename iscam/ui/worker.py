@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 MAX_WAITING = 8
@@ -45,6 +45,15 @@ class Job:
         self._news: list[object] = []
         self._preview: object = None
         self._ended = False
+
+    @classmethod
+    def known(cls, owner: str, news: Iterable[object]) -> Job:
+        """A job that is over, because its news were known before."""
+        job = cls(owner, lambda job: None)
+        for each in news:
+            job.tell(each)
+        job.end()
+        return job
 
     def tell(self, news: object) -> None:
         """Add news that every reader gets. Whatever the preview showed is outdated by it."""

@@ -1,0 +1,37 @@
+"""What has been answered, by content: whoever asks the same of the same photo again gets it at once, without computing."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any
+
+LIMIT_BYTES = 128 * 2**20
+
+
+class Answers:
+    """Answers by key, those used last, at most `limit` bytes of them. Safe for many threads."""
+
+    def __init__(self, limit: int = LIMIT_BYTES) -> None:
+        self._limit = limit
+        self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> Any:
+        """The answer; None if it is not known."""
+        with self._lock:
+            if key not in self._kept:
+                return None
+            self._kept.move_to_end(key)
+            return self._kept[key][0]
+
+    def put(self, key: Hashable, answer: Any, size: int) -> None:
+        """Keep an answer of so many bytes."""
+        with self._lock:
+            self._bytes += size - self._kept.pop(key, (None, 0))[1]
+            self._kept[key] = answer, size
+            while self._bytes > self._limit:
+                _, (_, freed) = self._kept.popitem(last=False)
+                self._bytes -= freed

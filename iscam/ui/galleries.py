@@ -1,0 +1,132 @@
+"""What the tabs Classes, Integration and Layers show: a study's news as HTML and as tables for plots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from . import text
+from .cards import CARD_PIXELS, Canvas
+from .checks import Look
+from .studies import Integrated, Piece
+from .tasks import Analysed, Contrasted, Refused
+
+if TYPE_CHECKING:
+    import pandas
+
+Shelf = dict[str, object]  # name of a component -> its value
+
+
+def empty() -> Shelf:
+    """Nothing in any tab."""
+    return dict.fromkeys(
+        ("classes", "class_contrast", "integration", "film", "channels", "layers"), ""
+    ) | dict.fromkeys(("curves", "changes"))
+
+
+def arranged(kind: str, news: Sequence[object], look: Look) -> Shelf:
+    """The components of a tab, one of STUDIES, from the news so far."""
+    seen = [each.subject for each in news if isinstance(each, Analysed)]
+    if not seen:
+        return {}
+    canvas = Canvas(seen[-1].photo.reduced(CARD_PIXELS), seen[-1].crop, look)
+    return _KINDS[kind](canvas, news)
+
+
+def _rows(canvas: Canvas, news: Sequence[object], brief: bool) -> str:
+    cards = []
+    for each in news:
+        if isinstance(each, Piece):
+            cards.append(canvas.map_card(each.title, each.explanation, each.masked, brief=brief))
+        elif isinstance(each, Refused) and each.method != "contrast":
+            cards.append(text.empty_card(each.method, each.sentence))
+    return text.gallery(cards) + (canvas.scale() if cards else "")
+
+
+def _classes(canvas: Canvas, news: Sequence[object]) -> Shelf:
+    contrast = ""
+    for each in news:
+        if isinstance(each, Contrasted):
+            contrast = canvas.contrast_card(each)
+        elif isinstance(each, Refused) and each.method == "contrast":
+            contrast = text.empty_card("Contrast", each.sentence)
+    return {"classes": _rows(canvas, news, brief=True), "class_contrast": contrast}
+
+
+def _layers(canvas: Canvas, news: Sequence[object]) -> Shelf:
+    return {"layers": _rows(canvas, news, brief=False)}
+
+
+def _integration(canvas: Canvas, news: Sequence[object]) -> Shelf:
+    found = next((each for each in news if isinstance(each, Integrated)), None)
+    return {} if found is None else _integrated(canvas, found)
+
+
+def _integrated(canvas: Canvas, found: Integrated) -> Shelf:
+    whole = found.integration
+    steps = len(whole.multipliers)
+    film = [
+        canvas.small_card(
+            f"{step} of {steps}",
+            heatmap,
+            f"Map for {whole.category} after {step} of {steps} steps: strongest in the {text.place(heatmap)}",
+            [f"up to {whole.multipliers[step - 1]:.2g} times the masked photo"],
+        )
+        for step, heatmap in zip(found.frames, whole.heatmaps, strict=True)
+    ]
+    channels = [
+        canvas.small_card(
+            f"Channel {channel}",
+            mask,
+            f"Mask of channel {channel}: strongest in the {text.place(mask)}",
+            [f"weight {weight:.3g}", f"{text.per_cent(share)} of the map"],
+        )
+        for channel, mask, weight, share in zip(whole.channels, whole.masks, whole.weights, whole.shares, strict=True)
+    ]
+    last = (
+        f"The last of the {steps} steps still changed the map by {float(whole.changes[-1]):.4f} in the mean"
+        if steps > 1
+        else "There is one step"
+    )
+    summary = (
+        f"IS-CAM shows each channel's part of the photo at {steps} intensities and weights the channel by the mean "
+        f"probability of {whole.category}. {last}; it took {text.passes(whole.forward_passes)} to see."
+    )
+    stopped = "" if whole.complete else " Stopped: this is what was known by then."
+    return {
+        "integration": text.heading("From a blank photo to the map", summary + stopped),
+        "curves": _curves(found),
+        "changes": _changes(found),
+        "film": text.heading("The map after each step" if steps == len(film) else "The map after some of the steps")
+        + text.gallery(film),
+        "channels": text.heading("The channels that carry the map", "The mask of each, and its share of the map's sum.")
+        + text.gallery(channels),
+    }
+
+
+def _curves(found: Integrated) -> pandas.DataFrame:
+    """Class probability in per cent along the path, one line per channel."""
+    import pandas
+
+    whole = found.integration
+    rows = [
+        (multiplier, 100 * float(value), f"channel {channel}")
+        for multiplier, row in zip(whole.points, whole.probabilities, strict=True)
+        for channel, value in zip(whole.channels, row, strict=True)
+    ]
+    return pandas.DataFrame(rows, columns=["intensity", "probability", "channel"])
+
+
+def _changes(found: Integrated) -> pandas.DataFrame:
+    """Mean absolute change of the map by each step but the first, which makes it out of nothing."""
+    import pandas
+
+    changes = [(step, float(change)) for step, change in enumerate(found.integration.changes, 1) if step > 1]
+    return pandas.DataFrame(changes, columns=["step", "change"])
+
+
+_KINDS: dict[str, Callable[[Canvas, Sequence[object]], Shelf]] = {
+    "classes": _classes,
+    "integration": _integration,
+    "layers": _layers,
+}

@@ -1,0 +1,126 @@
+"""What the compute thread does for the tabs beside Compare: a method over classes, over layers, and along the path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from iscam.models import MODELS
+
+from .tasks import Bench, Contrasted, Mapped, Question, Refused, reporter
+
+if TYPE_CHECKING:
+    from iscam.explain import Explanation
+    from iscam.integration import Integration
+
+    from .worker import Job, Work
+
+FRAMES = 10  # maps of the film, of a longer path a selection
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """News: a map of a row of maps, under its title, with the probability of its class when the photo is masked by it."""
+
+    title: str
+    explanation: Explanation
+    masked: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Integrated:
+    """News: how IS-CAM's map came about; `integration.heatmaps` are those after `frames` steps only."""
+
+    integration: Integration
+    frames: tuple[int, ...]
+
+
+def study(bench: Bench, kind: str, question: Question) -> Work:
+    """The work of a tab, one of STUDIES."""
+
+    def work(job: Job) -> None:
+        news = []
+        for each in STUDIES[kind](bench, question, job):
+            news.append(each)
+            job.tell(each)
+        if not job.stop.is_set():
+            bench.answers.put(_key(kind, question), news, sum(_size(each) for each in news))
+
+    return work
+
+
+def recall(bench: Bench, kind: str, question: Question) -> list[Any] | None:
+    """The news of a study that has been made before; else None. For any thread."""
+    found: list[Any] | None = bench.answers.get(_key(kind, question))
+    return found
+
+
+def _key(kind: str, question: Question) -> Hashable:
+    asked = question.methods, question.target, question.against
+    return kind, question.place, asked, question.steps, question.path, question.weighting, question.engine
+
+
+def _size(news: object) -> int:
+    match news:
+        case Piece(explanation=explanation) | Contrasted(explanation=explanation):
+            return explanation.heatmap.nbytes + explanation.raw.nbytes
+        case Integrated(integration=integration):
+            return integration.heatmaps.nbytes + integration.masks.nbytes
+    return 1000
+
+
+def of_classes(bench: Bench, question: Question, job: Job) -> Iterator[object]:
+    """One method (the question's only one) over the five most probable classes and the one asked for, and the contrast of
+    the target class with the one against it, or with the most probable other one."""
+    case = bench.case(question, job)
+    (method,) = question.methods
+    yield bench.answers.get(case.question.place)
+    top = [row.index for row in case.analysis.predictions]
+    for index in dict.fromkeys([*top, case.target]):
+        if job.stop.is_set():
+            return
+        title = case.explainer.model.categories[index]
+        yield _piece(title, bench.map(replace(case, target=index), method, job, previews=False))
+    rival = next(index for index in top if index != case.target) if case.against is None else case.against
+    yield bench.contrast(replace(case, against=rival), method, job)
+
+
+def of_layers(bench: Bench, question: Question, job: Job) -> Iterator[object]:
+    """One method (the question's only one) over all layers of the model, from coarse to fine, for one class."""
+    (method,) = question.methods
+    for layer, (height, width) in MODELS[question.model].layers.items():
+        if job.stop.is_set():
+            return
+        case = bench.case(replace(question, layer=layer), job)
+        yield bench.answers.get(case.question.place)
+        title = f"{layer} · {len(case.analysis.forward.activations)} channels of {height}x{width}"
+        yield _piece(title, bench.map(case, method, job, previews=False))
+
+
+def of_path(bench: Bench, question: Question, job: Job) -> Iterator[object]:
+    """How IS-CAM's map comes about, step by step."""
+    from iscam.integration import integrate
+
+    case = bench.case(question, job)
+    yield bench.answers.get(case.question.place)
+    settings = question.steps, question.path, question.weighting
+    progress = reporter("IS-CAM, step by step", job)
+    found = integrate(case.explainer, case.analysis, case.target, *settings, progress=progress, stop=job.stop)
+    count = min(question.steps, FRAMES)
+    frames = tuple(round(question.steps * (number + 1) / count) for number in range(count))
+    chosen = found.heatmaps[[frame - 1 for frame in frames]].copy()
+    yield Integrated(replace(found, heatmaps=chosen), frames)
+
+
+def _piece(title: str, answer: Mapped | Refused) -> Piece | Refused:
+    if isinstance(answer, Refused):
+        return Refused(title, answer.sentence)
+    return Piece(title, answer.explanation, answer.masked)
+
+
+STUDIES: dict[str, Callable[[Bench, Question, Job], Iterator[object]]] = {
+    "classes": of_classes,
+    "integration": of_path,
+    "layers": of_layers,
+}
