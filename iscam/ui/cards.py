@@ -34,7 +34,7 @@ class Canvas:
         """The photo with the crop that the network sees."""
         jpeg = render.encoded(render.crop_on_photo(self.photo, self.crop), "JPEG")
         alt = "The photo, with what the network sees in a frame"
-        return text.card("Seen by the network", jpeg, alt, ["It sees what is in the frame."])
+        return text.card("Seen by the network", jpeg, alt, [])
 
     def map_card(
         self,
@@ -50,9 +50,9 @@ class Canvas:
         A `badge` says that it is unfinished, which its note would repeat. `blank` marks the reason of a blank map; `brief`
         leaves out the class, for a row of maps that says it already.
         """
-        kept = "" if masked is None else f" → {text.per_cent(masked)} when masked"
         lines = [
-            ("" if brief else f"{explanation.category} · ") + text.per_cent(explanation.probability) + kept,
+            ("" if brief else f"{explanation.category} · ") + text.per_cent(explanation.probability),
+            *([] if masked is None else [f"{text.per_cent(masked)} when masked"]),
             f"{text.seconds(explanation.seconds)} · {text.passes(explanation.forward_passes)}",
         ]
         # that the class is improbable is said once, above all maps

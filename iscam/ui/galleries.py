@@ -70,16 +70,16 @@ def _integrated(canvas: Canvas, found: Integrated) -> Shelf:
             f"{step} of {steps}",
             heatmap,
             f"Map for {whole.category} after {step} of {steps} steps: strongest in the {text.place(heatmap)}",
-            [f"up to {whole.multipliers[step - 1]:.2g} times the masked photo"],
+            [f"intensity {whole.multipliers[step - 1]:.2g}"],
         )
         for step, heatmap in zip(found.frames, whole.heatmaps, strict=True)
     ]
     channels = [
         canvas.small_card(
-            f"Channel {channel}",
+            f"No. {channel}",
             mask,
             f"Mask of channel {channel}: strongest in the {text.place(mask)}",
-            [f"weight {weight:.3g}", f"{text.per_cent(share)} of the map"],
+            [f"weight {weight:.3g}", f"{text.per_cent(share)} of map"],
         )
         for channel, mask, weight, share in zip(whole.channels, whole.masks, whole.weights, whole.shares, strict=True)
     ]
@@ -110,7 +110,7 @@ def _curves(found: Integrated) -> pandas.DataFrame:
 
     whole = found.integration
     rows = [
-        (multiplier, 100 * float(value), f"channel {channel}")
+        (multiplier, 100 * float(value), f"no. {channel}")
         for multiplier, row in zip(whole.points, whole.probabilities, strict=True)
         for channel, value in zip(whole.channels, row, strict=True)
     ]

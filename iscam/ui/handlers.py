@@ -272,7 +272,9 @@ class Handlers:
                 yield self._shelved(shelf) | {self.page.status: self._status(state, turn.job)}
             if visit.turn is turn:
                 words = state.sentence if state.failed or visit.shown is None else visit.shown.conclusion()
-                yield self._busy(False) | {self.page.status: text.status(words)}
+                # all parts once more: a busy browser may have passed over an update between two others
+                shelf = galleries.arranged(kind, news, look)
+                yield self._shelved(shelf) | self._busy(False) | {self.page.status: text.status(words)}
                 if state.failed:
                     raise gr.Error(state.sentence, print_exception=False)
 
@@ -284,7 +286,7 @@ class Handlers:
                 parts["command"]: "",
                 parts["link"]: "",
             }
-        explanations = list(shown.maps.values())
+        explanations = [shown.maps[key] for key in METHODS if key in shown.maps]
         file = pack.zip_file(shown.subject, explanations, shown.settings, shown.look)
         link = links.query(self._question(values), explanations[0].class_index)
         origin = dict(request.headers or {}).get("origin", "")

@@ -68,23 +68,24 @@ def lay_out(model: str) -> Page:
                 with gr.Tab("Compare") as tabs["compare"]:
                     with gr.Row(elem_id="seen", equal_height=False):
                         framed = gr.HTML(elem_id="framed", min_width=160, apply_default_css=False)
-                        with gr.Column(min_width=240):
-                            predictions = gr.HTML(elem_id="predictions", apply_default_css=False)
-                            notice = gr.HTML(elem_id="notice", apply_default_css=False)
+                        predictions = gr.HTML(elem_id="predictions", min_width=240, apply_default_css=False)
+                        notice = gr.HTML(elem_id="notice", min_width=200, apply_default_css=False)
                     # cards are empty until there is a map; the style sheet hides empty ones
                     with gr.Row(elem_id="maps", equal_height=False):
                         maps = {key: gr.HTML(elem_id=f"map-{key}", min_width=160) for key in METHODS}
                         contrast = gr.HTML(elem_id="contrast", min_width=160)
                     scale = gr.HTML(elem_id="scale")
-                with gr.Tab("Classes") as tabs["classes"]:
-                    over["classes"] = _method("By method", "is-cam", class_specific=True)
+                with gr.Tab("Classes", render_children=True) as tabs["classes"]:
+                    over["classes"] = _method(
+                        "By method", "is-cam", text.CLASSES, [key for key, row in METHODS.items() if row.class_specific]
+                    )
                     shelf |= _htmls("classes", "class_contrast")
-                with gr.Tab("Integration") as tabs["integration"]:
+                with gr.Tab("Integration", render_children=True) as tabs["integration"]:
                     shelf |= _integration()
-                with gr.Tab("Layers") as tabs["layers"]:
-                    over["layers"] = _method("With method", "grad-cam")
+                with gr.Tab("Layers", render_children=True) as tabs["layers"]:
+                    over["layers"] = _method("With method", "grad-cam", text.LAYERS, list(METHODS))
                     shelf |= _htmls("layers")
-                with gr.Tab("Export") as tabs["export"]:
+                with gr.Tab("Export", render_children=True) as tabs["export"]:
                     export = _export()
                 with gr.Tab("About") as tabs["about"]:
                     formulas: list[dict[str, str | bool]] = [{"left": "$$", "right": "$$", "display": True}]
@@ -121,7 +122,7 @@ def _question(model: str) -> Parts:
         layer = gr.Dropdown(layers, value=MODELS[model].layer, label="Layer", scale=4, min_width=130)
     with gr.Row():
         target = gr.Dropdown([], value=None, label="Target class", scale=5, min_width=150)
-        nobody = [("no other class", text.NOBODY)]
+        nobody = [("none", text.NOBODY)]
         against = gr.Dropdown(nobody, value=text.NOBODY, label="Against", scale=4, min_width=130)
     steps = gr.Slider(1, MAX_STEPS, DEFAULT_STEPS, step=1, label="Integration steps", elem_id="steps")
     methods = gr.CheckboxGroup(text.method_choices(), value=list(DEFAULT_METHODS), label="Methods", elem_id="methods")
@@ -146,15 +147,19 @@ def _question(model: str) -> Parts:
 def _look() -> Parts:
     """How maps are drawn, in every tab."""
     with gr.Row(elem_id="look"):
-        view = gr.Radio(list(VIEWS), value=VIEWS[0], label="View", scale=6, min_width=300)
+        view = gr.Radio(list(VIEWS), value=VIEWS[0], label="View", scale=10, min_width=300)
         opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity", scale=3, min_width=140)
         colours = gr.Dropdown(list(COLOUR_MAPS), value=COLOUR_MAPS[0], label="Colour map", scale=2, min_width=120)
     return {"opacity": opacity, "colours": colours, "view": view}
 
 
-def _method(label: str, value: str, class_specific: bool = False) -> gr.Dropdown:
-    choices = [choice for choice in text.method_choices() if METHODS[choice[1]].class_specific or not class_specific]
-    return gr.Dropdown(choices, value=value, label=label, elem_classes="over")
+def _method(label: str, value: str, explained: str, keys: list[str]) -> gr.Dropdown:
+    """What a tab shows, in a sentence, and the choice of its method."""
+    with gr.Row(elem_classes="over", equal_height=True):
+        choices = [choice for choice in text.method_choices() if choice[1] in keys]
+        box = gr.Dropdown(choices, value=value, label=label, scale=0, min_width=210)
+        gr.HTML(f"<p>{explained}</p>", apply_default_css=False)
+    return box
 
 
 def _htmls(*names: str) -> Parts:
@@ -169,10 +174,9 @@ def _integration() -> Parts:
             x="intensity",
             y="probability",
             color="channel",
-            x_title="intensity of the masked photo (1: as it is)",
+            x_title="intensity (1: the masked photo)",
             y_title="class probability, %",
             label="Class probability along the path",
-            height=230,
             visible=False,
             elem_id="curves",
         )
@@ -182,7 +186,6 @@ def _integration() -> Parts:
             x_title="step",
             y_title="mean change of the map",
             label="How much each step still changes the map",
-            height=230,
             visible=False,
             elem_id="changes",
         )
@@ -200,5 +203,5 @@ def _export() -> Parts:
     )
     command = gr.Textbox(label="Command line", interactive=False, buttons=["copy"], elem_id="command")
     link = gr.Textbox(label="Link to this question", interactive=False, buttons=["copy"], elem_id="link")
-    about = gr.HTML(elem_id="about-link")
-    return {"download": download, "command": command, "link": link, "remark": about}
+    remark = gr.HTML(elem_id="remark", apply_default_css=False)
+    return {"download": download, "command": command, "link": link, "remark": remark}

@@ -94,7 +94,7 @@ def of_layers(bench: Bench, question: Question, job: Job) -> Iterator[object]:
             return
         case = bench.case(replace(question, layer=layer), job)
         yield bench.answers.get(case.question.place)
-        title = f"{layer} · {len(case.analysis.forward.activations)} channels of {height}x{width}"
+        title = f"{layer}, {len(case.analysis.forward.activations)} of {height}x{width}"
         yield _piece(title, bench.map(case, method, job, previews=False))
 
 

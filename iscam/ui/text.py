@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from iscam.explain import Explanation, Prediction
 
 SLOW = 3  # the effort of methods that are badged as slow
-DISAGREE = 0.3  # correlation of two maps below which they disagree
+DISAGREE = 0.5  # correlation of two maps below which they disagree
+CLASSES = (
+    "One method for the five most probable classes, each map on its own scale, and one signed picture: what speaks for the "
+    "target class rather than for the one against it (or for the next most probable)."
+)
+LAYERS = (
+    "One method for the target class over the layers of the network, with the number and size of their maps: deep layers "
+    "know more and place it more coarsely."
+)
 NOBODY = -1  # the value of "Against" when there is no second class
 
 
@@ -96,7 +104,7 @@ def class_choices(categories: Sequence[str], rows: Sequence[Prediction], nobody:
     first = [row.index for row in rows]
     choices = [(f"{name(row.index)} · {per_cent(row.probability)}", row.index) for row in rows]
     choices += [(name(index), index) for index in range(len(categories)) if index not in first]
-    return [("no other class", NOBODY), *choices] if nobody else choices
+    return [("none", NOBODY), *choices] if nobody else choices
 
 
 def layer_choices(layers: dict[str, tuple[int, int]]) -> list[tuple[str, str]]:
