@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
+import json
 import shutil
 import subprocess
 import sys
 import threading
 import time
 import weakref
+import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qsl
 
 import gradio as gr
 import numpy as np
@@ -21,11 +26,12 @@ import pytest
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from iscam.explain import Explanation, Prediction, Progress
+from iscam.explain import Explanation, Prediction, Progress, Subject
 from iscam.images import Photo
-from iscam.methods import METHODS
+from iscam.methods import METHODS, doubt
 from iscam.models import MODELS
-from iscam.ui import build, checks, serve, text
+from iscam.ui import build, checks, links, serve, text
+from iscam.ui.answers import Answers
 from iscam.ui.handlers import Handlers
 from iscam.ui.layout import EXAMPLES, OPENING
 from iscam.ui.tasks import (
@@ -77,7 +83,18 @@ class StandIn:
         rows = tuple(
             Prediction(index, CATEGORIES[index], 0.5 / (rank + 1)) for rank, index in enumerate((4, 1, 0, 2, 3))
         )
-        return SimpleNamespace(photo=photo, crop=(10, 0, 40, 30), predictions=rows, layer=layer)
+        activations = np.zeros((12, 8, 8))
+        return SimpleNamespace(
+            photo=photo, predictions=rows, layer=layer, forward=SimpleNamespace(activations=activations)
+        )
+
+    def subject(self, analysis: Any) -> Subject:
+        probabilities = np.full(len(CATEGORIES), 0.1, np.float32)
+        seen = (analysis.photo, (10, 0, 40, 30), analysis.predictions, probabilities, analysis.layer)
+        return Subject(*seen, "photo11", "photo11", "abc", CATEGORIES, MODELS["photo11"].layers)
+
+    def masked_probability(self, analysis: Any, explanation: Explanation) -> float:
+        return 0.125
 
     def refusal(self, method: str, layer: str) -> str | None:
         return "CAM needs another head." if method == "cam" else None
@@ -119,7 +136,18 @@ class StandIn:
         note = "" if heatmap.any() else "The map is blank: all weights are zero."
         error = 0.004 if complete else None
         return Explanation(
-            method, index, CATEGORIES[index], 0.25, None, heatmap, heatmap - signed, 0.5, passes, error, complete, note
+            method,
+            index,
+            CATEGORIES[index],
+            0.25,
+            None,
+            heatmap[::15, ::15],
+            heatmap - signed,
+            0.5,
+            passes,
+            error,
+            complete,
+            note,
         )
 
 
@@ -154,17 +182,34 @@ def handlers(network: StandIn) -> Handlers:
     return asyncio.run(inside_a_loop())
 
 
-def visitor(name: str = "ann") -> Any:
-    return SimpleNamespace(session_hash=name)
+def visitor(name: str = "ann", **query: str) -> Any:
+    return SimpleNamespace(session_hash=name, query_params=query, headers={"origin": "http://here"})
 
 
 LOOK = (0.5, "viridis", "overlay")
-SETTINGS = ("photo11", "layer3", 0, -1, 10, ["is-cam", "grad-cam"], "cumulative", "probability", "fast")
 
 
-def settings(**changes: Any) -> list[Any]:
-    names = ("model", "layer", "target", "against", "steps", "methods", "path", "weighting", "engine")
-    return list((dict(zip(names, SETTINGS, strict=True)) | changes).values())
+def asked(handlers: Handlers, photo: Any, **changes: Any) -> dict[Any, Any]:
+    """What the page says is in its components."""
+    page = handlers.page
+    values = {
+        "photo": photo,
+        "model": "photo11",
+        "layer": "layer3",
+        "target": 0,
+        "against": text.NOBODY,
+        "steps": 10,
+        "methods": ["is-cam", "grad-cam"],
+        "path": "cumulative",
+        "weighting": "probability",
+        "engine": "fast",
+        "opacity": LOOK[0],
+        "colours": LOOK[1],
+        "view": LOOK[2],
+    } | changes
+    over = {page.over[name]: values.pop(f"over_{name}", "grad-cam") for name in page.over}
+    parts = page.ask | page.look
+    return {parts[name]: value for name, value in values.items()} | over
 
 
 def told(job: Job) -> list[Any]:
@@ -570,7 +615,10 @@ def test_without_weights_the_bundled_model_predicts_and_says_why(network: StandI
     bench = Bench(load)
     news = run(bench.predict(ask(model="vgg16", layer="features.29")))
     assert [type(each) for each in news] == [Loading, Unavailable, Loading, Analysed]
-    assert news[1].sentence.startswith("The weights") and (news[3].model, news[3].layer) == ("photo11", "layer3")
+    assert news[1].sentence.startswith("The weights") and (news[3].subject.model, news[3].subject.layer) == (
+        "photo11",
+        "layer3",
+    )
     with pytest.raises(OSError, match="could not be downloaded"):  # a question about vgg16 gets no answer about another
         run(bench.explain(ask(model="vgg16")))
 
@@ -646,17 +694,17 @@ def test_background_maps_go_on_where_they_were_stopped(network: StandIn) -> None
 
 def test_a_photo_is_predicted_at_once(handlers: Handlers, photo: dict[str, str], network: StandIn) -> None:
     page = handlers.page
-    state = Watcher(handlers.new_photo(photo, "photo11", "layer2", *LOOK, visitor())).finished()
-    assert state[page.target]["value"] == 4 and len(state[page.target]["choices"]) == len(CATEGORIES)
-    assert state[page.against]["value"] == text.NOBODY
-    assert state[page.layer] == gr.update(choices=text.layer_choices(MODELS["photo11"].layers), value="layer2")
+    state = Watcher(handlers.new_photo(asked(handlers, photo, layer="layer2"), visitor())).finished()
+    assert state[page.ask["target"]]["value"] == 4 and len(state[page.ask["target"]]["choices"]) == len(CATEGORIES)
+    assert state[page.ask["against"]]["value"] == text.NOBODY
+    assert state[page.ask["layer"]] == gr.update(choices=text.layer_choices(MODELS["photo11"].layers), value="layer2")
     assert "&lt;b&gt;fox&lt;/b&gt;" in state[page.predictions] and "<img" in state[page.framed]
     assert state[page.explain]["interactive"] and network.threads == {"compute"}
 
 
 def test_a_photo_told_twice_is_read_once(handlers: Handlers, photo: dict[str, str], network: StandIn) -> None:
     """Gradio sends two changes per upload; the second changes nothing, but answers."""
-    ask = lambda given: list(handlers.new_photo(given, "photo11", "layer3", *LOOK, visitor()))  # noqa: E731
+    ask = lambda given: list(handlers.new_photo(asked(handlers, given), visitor()))  # noqa: E731
     assert len(ask(photo)) > 1
     assert ask(photo) == [{handlers.page.status: gr.skip()}]
     ask(None)
@@ -665,7 +713,7 @@ def test_a_photo_told_twice_is_read_once(handlers: Handlers, photo: dict[str, st
 
 def test_a_bad_photo_gets_its_sentence_and_an_empty_page(handlers: Handlers, uploads: Path) -> None:
     (uploads / "bad.jpg").write_text("no photo")
-    watcher = Watcher(handlers.new_photo({"path": str(uploads / "bad.jpg")}, "photo11", None, *LOOK, visitor()))
+    watcher = Watcher(handlers.new_photo(asked(handlers, {"path": str(uploads / "bad.jpg")}), visitor()))
     state = watcher.finished()
     assert "cannot be read" in str(watcher.error) and "cannot be read" in state[handlers.page.status]
     assert state[handlers.page.predictions] == "" and not state[handlers.page.explain]["interactive"]
@@ -676,15 +724,12 @@ def test_maps_stream_and_finish(handlers: Handlers, photo: dict[str, str], netwo
     page, network.beat = handlers.page, 0.03
     watcher = Watcher(
         handlers.explain(
-            photo,
-            *settings(methods=["is-cam", "cam", "grad-cam", "grad-cam++"], engine="exact"),
-            *LOOK,
-            visitor(),
+            asked(handlers, photo, methods=["is-cam", "cam", "grad-cam", "grad-cam++"], engine="exact"), visitor()
         )
     )
     state = watcher.finished()
     assert network.engines == ["exact"]
-    first = watcher.steps[0]
+    first = watcher.steps[0] | watcher.steps[1]
     assert not first[page.explain]["visible"] and first[page.stop]["visible"]
     assert "waiting" in shown(first[page.maps["is-cam"]]) and first[page.maps["ss-cam"]] == ""
     cards = [shown(step[page.maps["is-cam"]]) for step in watcher.steps[1:] if page.maps["is-cam"] in step]
@@ -700,9 +745,9 @@ def test_maps_stream_and_finish(handlers: Handlers, photo: dict[str, str], netwo
 
 
 def test_a_contrast_is_added_for_a_second_class(handlers: Handlers, photo: dict[str, str]) -> None:
-    state = Watcher(handlers.explain(photo, *settings(against=2), *LOOK, visitor())).finished()
+    state = Watcher(handlers.explain(asked(handlers, photo, against=2), visitor())).finished()
     assert "cat rather than dog" in shown(state[handlers.page.contrast])
-    state = Watcher(handlers.explain(photo, *settings(against=2, methods=["eigen-cam"]), *LOOK, visitor())).finished()
+    state = Watcher(handlers.explain(asked(handlers, photo, against=2, methods=["eigen-cam"]), visitor())).finished()
     assert "choose IS-CAM" in shown(state[handlers.page.contrast])
 
 
@@ -710,22 +755,22 @@ def test_stop_keeps_the_map_so_far_and_a_second_run_works(
     handlers: Handlers, photo: dict[str, str], network: StandIn
 ) -> None:
     network.pace.clear()
-    watcher = Watcher(handlers.explain(photo, *settings(), *LOOK, visitor()))
+    watcher = Watcher(handlers.explain(asked(handlers, photo, methods=["is-cam", "score-cam"]), visitor()))
     until(lambda: network.running)
     handlers.halt(visitor())
     state = watcher.finished()
     assert "Stopped after" in state[handlers.page.status]
-    assert state[handlers.page.maps["grad-cam"]] == ""
+    assert state[handlers.page.maps["score-cam"]] == ""
     network.pace.set()
-    state = Watcher(handlers.explain(photo, *settings(), *LOOK, visitor())).finished()
+    state = Watcher(handlers.explain(asked(handlers, photo, methods=["is-cam", "score-cam"]), visitor())).finished()
     assert "Done in" in state[handlers.page.status]
 
 
 def test_closing_the_page_ends_the_job(handlers: Handlers, photo: dict[str, str], network: StandIn) -> None:
     """Gradio closes the generator of a page that has gone; nothing of its job goes on."""
     network.pace.clear()
-    event = handlers.explain(photo, *settings(), *LOOK, visitor())
-    next(event)
+    event = handlers.explain(asked(handlers, photo), visitor())
+    next(event), next(event)
     until(lambda: network.running)
     event.close()
     until(lambda: not network.running)
@@ -733,14 +778,14 @@ def test_closing_the_page_ends_the_job(handlers: Handlers, photo: dict[str, str]
     handlers.leave(visitor())
     network.pace.set()
     time.sleep(0.05)
-    assert network.batches == batches and not handlers._pages
+    assert network.batches == batches and not handlers._visits
 
 
 def test_a_second_visitor_waits_and_is_told(handlers: Handlers, photo: dict[str, str], network: StandIn) -> None:
     network.pace.clear()
-    first = Watcher(handlers.explain(photo, *settings(), *LOOK, visitor("ann")))
+    first = Watcher(handlers.explain(asked(handlers, photo), visitor("ann")))
     until(lambda: network.running)
-    second = Watcher(handlers.explain(photo, *settings(), *LOOK, visitor("bob")))
+    second = Watcher(handlers.explain(asked(handlers, photo), visitor("bob")))
     until(lambda: any("1 job before yours" in step.get(handlers.page.status, "") for step in second.steps))
     network.pace.set()
     assert "Done" in first.finished()[handlers.page.status] and "Done" in second.finished()[handlers.page.status]
@@ -751,9 +796,9 @@ def test_a_new_photo_takes_the_place_of_running_maps(
 ) -> None:
     """The old event ends without touching the page again."""
     network.pace.clear()
-    old = Watcher(handlers.explain(photo, *settings(), *LOOK, visitor()))
+    old = Watcher(handlers.explain(asked(handlers, photo), visitor()))
     until(lambda: network.running)
-    new = Watcher(handlers.new_photo({"path": str(OPENING)}, "photo11", "layer3", *LOOK, visitor()))
+    new = Watcher(handlers.new_photo(asked(handlers, {"path": str(OPENING)}), visitor()))
     new.finished()
     old.finished()
     assert handlers.page.explain not in old.steps[-1]
@@ -761,15 +806,210 @@ def test_a_new_photo_takes_the_place_of_running_maps(
 
 def test_another_look_runs_nothing(handlers: Handlers, photo: dict[str, str], network: StandIn) -> None:
     page = handlers.page
-    before = Watcher(handlers.explain(photo, *settings(against=2), *LOOK, visitor())).finished()
+    before = Watcher(handlers.explain(asked(handlers, photo, against=2), visitor())).finished()
     batches, analysed = network.batches, network.analysed
-    after = handlers.redraw(0.9, "magma", "heat map", visitor())
-    assert set(after) == {page.maps["is-cam"], page.maps["grad-cam"], page.contrast, page.scale}
+    (after,) = handlers.revisit(asked(handlers, photo, opacity=0.9, colours="magma", view="heat map"), visitor())
+    assert set(after) == {page.maps["is-cam"], page.maps["grad-cam"], page.contrast, page.scale, page.notice}
     assert shown(after[page.maps["is-cam"]]) != shown(before[page.maps["is-cam"]])
+    (cells,) = handlers.revisit(asked(handlers, photo, view="layer cells"), visitor())
+    assert shown(cells[page.maps["is-cam"]]) not in (
+        shown(before[page.maps["is-cam"]]),
+        shown(after[page.maps["is-cam"]]),
+    )
     assert (network.batches, network.analysed) == (batches, analysed)
-    assert handlers.redraw(*LOOK, visitor("a stranger")) == {page.scale: gr.skip()}
+    assert list(handlers.revisit(asked(handlers, photo), visitor("a stranger"))) == [{page.status: gr.skip()}]
     with pytest.raises(gr.Error):
-        handlers.redraw(7, *LOOK[1:], visitor())
+        list(handlers.revisit(asked(handlers, photo, opacity=7), visitor()))
+
+
+def test_what_was_answered_once_is_there_at_once_for_everybody(
+    handlers: Handlers, photo: dict[str, str], network: StandIn
+) -> None:
+    """Also while the compute thread is busy with another visitor; another setting that a method heeds is another question."""
+    page = handlers.page
+    first = Watcher(handlers.explain(asked(handlers, photo), visitor())).finished()
+    batches = network.batches
+    network.pace.clear()
+    slow = Watcher(handlers.explain(asked(handlers, {"path": str(OPENING)}), visitor("bob")))
+    until(lambda: network.running)
+    again = Watcher(handlers.explain(asked(handlers, photo), visitor("cid"))).finished()
+    assert again[page.maps["is-cam"]] == first[page.maps["is-cam"]] and "Done before" in again[page.status]
+    network.pace.set()
+    slow.finished()
+    assert network.batches == batches + 10
+    Watcher(handlers.explain(asked(handlers, photo, steps=3), visitor())).finished()
+    assert network.batches == batches + 20
+    Watcher(handlers.explain(asked(handlers, photo, target=4), visitor())).finished()
+    network.pace.clear()
+    new = Watcher(handlers.new_photo(asked(handlers, photo), visitor("dan"))).finished()  # its top class is known
+    assert "map for &lt;b&gt;fox" in shown(new[page.maps["is-cam"]]) and network.batches == batches + 30
+
+
+def test_another_class_of_an_explained_photo_is_explained_at_once(
+    handlers: Handlers, photo: dict[str, str], network: StandIn
+) -> None:
+    """And of a photo that has not been explained, only when that is asked for."""
+    page = handlers.page
+    assert list(handlers.switch(asked(handlers, photo), visitor())) == [{page.status: gr.skip()}]
+    Watcher(handlers.new_photo(asked(handlers, photo), visitor())).finished()
+    assert list(handlers.switch(asked(handlers, photo), visitor())) == [{page.status: gr.skip()}]
+    Watcher(handlers.explain(asked(handlers, photo), visitor())).finished()
+    watcher = Watcher(handlers.switch(asked(handlers, photo, target=2), visitor()))
+    state = watcher.finished()
+    assert "map for dog" in shown(state[page.maps["is-cam"]]) and "map for dog" in shown(state[page.maps["grad-cam"]])
+    assert all(step.get(page.maps["is-cam"]) != "" for step in watcher.steps)  # the old map stays until the new one
+    state = Watcher(handlers.switch(asked(handlers, photo, target=2, against=0), visitor())).finished()
+    assert "dog rather than cat" in shown(state[page.contrast])
+
+
+def test_explain_before_the_prediction_takes_the_new_photos_class(
+    handlers: Handlers, photo: dict[str, str], network: StandIn
+) -> None:
+    """The class on the page is still that of the photo before."""
+    page = handlers.page
+    Watcher(handlers.new_photo(asked(handlers, {"path": str(OPENING)}), visitor())).finished()
+    state = Watcher(handlers.explain(asked(handlers, photo, target=5), visitor())).finished()
+    assert "map for &lt;b&gt;fox&lt;/b&gt;" in shown(state[page.maps["is-cam"]])
+    assert state[page.ask["target"]]["value"] == 4
+
+
+def test_an_improbable_class_and_disagreement_are_flagged_above_the_maps(
+    handlers: Handlers, photo: dict[str, str], network: StandIn
+) -> None:
+    page, plain = handlers.page, network.map
+
+    def odd(method: str, *rest: Any, **more: Any) -> Explanation:
+        found = plain(method, *rest, **more)
+        flipped = found.heatmap[::-1] if method == "grad-cam" else found.heatmap
+        return replace(found, heatmap=flipped, probability=0.004, note=doubt(found.category, 0.004))
+
+    network.map = odd  # type: ignore[method-assign]
+    state = Watcher(handlers.explain(asked(handlers, photo), visitor())).finished()
+    notice = shown(state[page.notice])
+    assert "The network gives cat only 0.4 %" in notice and "The two maps disagree" in notice and notice.count("⚠") == 2
+    assert "only 0.4 %" not in shown(state[page.maps["is-cam"]])  # said once
+    network.map = plain  # type: ignore[method-assign]
+    state = Watcher(handlers.explain(asked(handlers, photo, target=2), visitor())).finished()
+    assert shown(state[page.notice]) == "<p>The maps agree: their correlations are 1.00 to 1.00.</p>"
+
+
+# Tabs
+
+
+def test_classes_and_layers_are_studied_and_kept(handlers: Handlers, photo: dict[str, str], network: StandIn) -> None:
+    """Five classes with the contrast of the first two; every layer; a second time nothing is run."""
+    page = handlers.page
+    Watcher(handlers.explain(asked(handlers, photo), visitor())).finished()
+    for tab, words, cards in (("classes", "dog", 5), ("layers", "layer1, 12 of", 3)):
+        state = Watcher(handlers.opened(tab)(asked(handlers, photo), visitor())).finished()
+        assert shown(state[page.shelf[tab]]).count("<figure") == cards and words in shown(state[page.shelf[tab]])
+        assert state[page.explain]["visible"] and "Done in" in state[page.status]
+        analysed, threads = network.analysed, len(network.engines)
+        (again,) = handlers.opened(tab)(asked(handlers, photo), visitor())
+        assert again[page.shelf[tab]] == state[page.shelf[tab]]
+        assert (network.analysed, len(network.engines)) == (analysed, threads)
+    (state,) = handlers.opened("classes")(asked(handlers, photo), visitor())
+    assert "cat rather than &lt;b&gt;fox&lt;/b&gt;" in shown(state[page.shelf["class_contrast"]])
+
+
+def test_a_tab_waits_for_the_maps_and_gives_way_to_them(
+    handlers: Handlers, photo: dict[str, str], network: StandIn
+) -> None:
+    page = handlers.page
+    network.pace.clear()
+    maps = Watcher(handlers.explain(asked(handlers, photo), visitor()))
+    until(lambda: network.running)
+    assert list(handlers.opened("layers")(asked(handlers, photo), visitor())) == [{page.status: gr.skip()}]
+    network.pace.set()
+    maps.finished()
+    network.pace.clear()
+    study = Watcher(handlers.opened("layers")(asked(handlers, photo, over_layers="is-cam", steps=7), visitor()))
+    until(lambda: network.running)
+    new = Watcher(handlers.new_photo(asked(handlers, {"path": str(OPENING)}), visitor()))
+    new.finished(), study.finished()
+    assert page.explain not in study.steps[-1]
+
+
+def test_a_study_can_be_stopped_and_is_then_not_kept(
+    handlers: Handlers, photo: dict[str, str], network: StandIn
+) -> None:
+    page = handlers.page
+    Watcher(handlers.explain(asked(handlers, photo, methods=["grad-cam"]), visitor())).finished()
+    values = asked(handlers, photo, over_classes="is-cam")
+    network.pace.clear()
+    study = Watcher(handlers.opened("classes")(values, visitor()))
+    until(lambda: network.running)
+    handlers.halt(visitor())
+    state = study.finished()
+    assert state[page.explain]["visible"] and shown(state[page.shelf["classes"]]).count("<figure") == 1
+    network.pace.set()
+    state = Watcher(handlers.revisit(values, visitor())).finished()
+    assert shown(state[page.shelf["classes"]]).count("<figure") == 5
+
+
+def test_export_packs_what_is_shown(handlers: Handlers, photo: dict[str, str]) -> None:
+    page = handlers.page
+    values = asked(handlers, photo, steps=3, engine="exact", target=2)
+    Watcher(handlers.explain(values, visitor())).finished()
+    (state,) = handlers.opened("export")(values, visitor())
+    command = state[page.export["command"]]
+    words = "--steps 3 --engine exact --layer layer3 --target 2 --methods is-cam,grad-cam"
+    assert command == f"python -m iscam explain mine.png {words}"
+    link = state[page.export["link"]]
+    assert link.startswith("http://here/?model=photo11&layer=layer3&class=2&steps=3&") and "example" not in link
+    assert "not the photo" in state[page.export["remark"]]
+    with zipfile.ZipFile(state[page.export["download"]]["value"]) as packed:
+        assert set(packed.namelist()) == {f"mine.iscam.{end}" for end in ("png", "npz", "json")} | {"command.txt"}
+        assert packed.read("command.txt").decode().strip() == command
+        record = json.loads(packed.read("mine.iscam.json"))
+        arrays = np.load(io.BytesIO(packed.read("mine.iscam.npz")))
+        assert arrays["is-cam"].shape == (30, 30) and "grad-cam.raw" in arrays
+    assert (record["engine"], record["settings"]["steps"], record["target"]["category"]) == ("exact", 3, "dog")
+
+
+def test_a_link_brings_the_question_back(handlers: Handlers, network: StandIn) -> None:
+    page = handlers.page
+    query = {"class": "2", "steps": "3", "methods": "is-cam,grad-cam++", "engine": "exact", "example": "coffee"}
+    state = Watcher(handlers.open(visitor("ann", **query, layer="layer2"))).finished()
+    assert state[page.ask["steps"]] == 3 and state[page.ask["methods"]] == ["is-cam", "grad-cam++"]
+    assert state[page.ask["target"]]["value"] == 2 and state[page.ask["layer"]]["value"] == "layer2"
+    assert state[page.ask["photo"]].endswith("coffee.jpg") and "map for dog" in shown(state[page.maps["is-cam"]])
+    (skipped,) = handlers.new_photo(asked(handlers, {"path": str(EXAMPLES / "coffee.jpg")}), visitor())
+    assert skipped == {page.status: gr.skip()}  # the page tells of the link's photo as of any other
+    question = checks.question(**links.read(query))
+    assert links.read(dict(parse_qsl(links.query(question, 2)))) == links.read(query) | {
+        "model": "photo11",
+        "layer": "layer3",
+        "path": "cumulative",
+        "weighting": "probability",
+    }
+
+
+@pytest.mark.parametrize(
+    "query", [{"steps": "0"}, {"steps": "x"}, {"example": "../x"}, {"model": "y"}, {"methods": ","}, {"against": "²"}]
+)
+def test_a_bad_link_says_so_and_opens_the_page(
+    query: dict[str, str], handlers: Handlers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(gr, "Warning", lambda words, duration=None: warnings.append(words))
+    state = Watcher(handlers.open(visitor("ann", **query))).finished()
+    if query == {"against": "²"}:  # only the model knows its classes
+        assert "Something went wrong" in state[handlers.page.status] or "²" in state[handlers.page.status]
+    else:
+        assert "An example" in state[handlers.page.status] and "cannot be followed" in warnings[0]
+
+
+def test_answers_are_bounded_and_the_last_used_stay() -> None:
+    answers = Answers(limit=10)
+    for key in "abc":
+        answers.put(key, key.upper(), 3)
+    assert answers.get("a") == "A"
+    answers.put("d", "D", 4)
+    assert (answers.get("a"), answers.get("b"), answers.get("d")) == ("A", None, "D")
+    answers.put("a", "AA", 1)
+    answers.put("e", "E", 2)
+    assert [answers.get(key) for key in "acde"] == ["AA", "C", "D", "E"]
 
 
 def test_the_page_opens_with_an_example_explained_once(handlers: Handlers, network: StandIn) -> None:
@@ -777,7 +1017,7 @@ def test_the_page_opens_with_an_example_explained_once(handlers: Handlers, netwo
     for name in ("ann", "bob"):
         state = Watcher(handlers.open(visitor(name))).finished()
         assert "An example" in state[page.status] and "<img" in shown(state[page.maps["is-cam"]])
-        assert state[page.target]["value"] == 4
+        assert state[page.ask["target"]]["value"] == 4
     assert (network.batches, network.analysed) == (10, 1)
 
 
@@ -789,7 +1029,7 @@ def test_an_opened_page_does_not_wait_behind_visitors(
     network.pace.clear()
     early = Watcher(handlers.open(visitor("ann")))
     until(lambda: network.running)
-    running = Watcher(handlers.explain(photo, *settings(), *LOOK, visitor("bob")))
+    running = Watcher(handlers.explain(asked(handlers, photo), visitor("bob")))
     state = early.finished()
     late = Watcher(handlers.open(visitor("cid"))).finished()
     for each in (state, late):
