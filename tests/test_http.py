@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import math
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,23 @@ from tests.serving import ROOT, running_app
 
 CHELSEA = ROOT / "assets" / "examples" / "chelsea.jpg"
 LOOK = [0.5, "viridis", "overlay"]
+LABELS = (
+    "Photo",
+    "Model",
+    "Layer",
+    "Target class",
+    "Against",
+    "Integration steps",
+    "Methods",
+    "Path",
+    "Weighting",
+    "Engine",
+    "Opacity",
+    "Colour map",
+    "View",
+    "By method",
+    "With method",
+)
 SETTINGS = ["photo11", "layer3", 0, -1, 2, ["grad-cam"], "cumulative", "probability", "fast"]
 
 
@@ -40,8 +58,8 @@ def events(app: str) -> dict[str, int]:
 def ask(app: str, events: dict[str, int]) -> Callable[..., dict[str, Any]]:
     """Send an event its data and return the last message about it."""
 
-    def send(event: str, data: list[Any]) -> dict[str, Any]:
-        session = uuid.uuid4().hex
+    def send(event: str, data: list[Any], session: str = "") -> dict[str, Any]:
+        session = session or uuid.uuid4().hex
         body = json.dumps({"data": data, "fn_index": events[event], "session_hash": session})
         headers = {"content-type": "application/json"}
         joined = httpx.post(f"{app}/gradio_api/queue/join", content=body, headers=headers)
@@ -64,17 +82,23 @@ def upload(app: str, file: Path) -> str:
     return str(answer.json()[0])
 
 
-def event_data(event: str, photo: Any, settings: list[Any] = SETTINGS) -> list[Any]:
-    """The data of the events that take a photo."""
-    return {
-        "new_photo": [photo, "photo11", "layer3", *LOOK],
-        "new_model": [photo, "photo11", *LOOK],
-        "maps": [photo, *settings, *LOOK],
-        "explain": [photo, *settings[:3], *settings[4:]],
-    }[event]
+@pytest.fixture
+def event_data(app: str) -> Callable[..., list[Any]]:
+    """The data of an event that takes a photo: of those of the page, the values of its components in their order."""
+    config = httpx.get(f"{app}/config").json()
+    labels = {part["id"]: part["props"].get("label") for part in config["components"]}
+
+    def data(event: str, photo: Any, settings: list[Any] = SETTINGS) -> list[Any]:
+        if event == "explain":
+            return [photo, *settings[:3], *settings[4:]]
+        given = dict(zip(LABELS, [photo, *settings, *LOOK, "is-cam", "grad-cam"], strict=True))
+        (inputs,) = [found["inputs"] for found in config["dependencies"] if found["api_name"] == event]
+        return [given[labels[part]] for part in inputs]
+
+    return data
 
 
-PHOTO_EVENTS = ("new_photo", "new_model", "maps", "explain")
+PHOTO_EVENTS = ("new_photo", "new_model", "maps", "explain")  # those that read it before anything has been shown
 
 
 def test_one_endpoint_is_public(app: str) -> None:
@@ -86,12 +110,35 @@ def test_all_events_with_a_photo_are_tested_here(app: str) -> None:
     config = httpx.get(f"{app}/config").json()
     (photo,) = [part["id"] for part in config["components"] if part["props"].get("elem_id") == "photo"]
     takers = {event["api_name"] for event in config["dependencies"] if photo in event["inputs"]}
-    assert takers == set(PHOTO_EVENTS) - {"explain"}
+    later = {name for name in takers if re.match("revisit|switch|tab_", name)}
+    assert takers - later == set(PHOTO_EVENTS) - {"explain"}
+
+
+def test_events_of_a_page_that_shows_nothing_read_no_photo(
+    app: str, ask: Callable[..., dict[str, Any]], event_data: Callable[..., list[Any]]
+) -> None:
+    """Tabs, other looks and other classes are answered from what is shown."""
+    for event in ("revisit", "switch", "tab_classes", "tab_export"):
+        answer = ask(event, event_data(event, {"path": "/etc/hostname"}))
+        parts = answer["output"]["data"]
+        assert answer["success"] and '"value"' not in json.dumps(parts) and "<" not in json.dumps(parts)
+
+
+def test_tabs_read_no_picture_elsewhere_on_the_server(
+    app: str, ask: Callable[..., dict[str, Any]], event_data: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    """Also once the page shows maps."""
+    Image.new("RGB", (9, 9)).save(tmp_path / "private.png")
+    session = uuid.uuid4().hex
+    assert ask("maps", event_data("maps", {"path": upload(app, CHELSEA)}), session)["success"]
+    for event in ("tab_classes", "tab_layers", "tab_integration", "switch"):
+        answer = ask(event, event_data(event, {"path": str(tmp_path / "private.png")}), session)
+        assert not answer["success"] and "not in a folder that may be read" in answer["output"]["error"]
 
 
 @pytest.mark.parametrize("event", PHOTO_EVENTS)
 def test_a_picture_elsewhere_on_the_server_is_not_read(
-    event: str, ask: Callable[..., dict[str, Any]], tmp_path: Path
+    event: str, ask: Callable[..., dict[str, Any]], tmp_path: Path, event_data: Callable[..., list[Any]]
 ) -> None:
     """Without the mark that makes Gradio check the path, our own reader refuses it, whether or not the file exists."""
     Image.new("RGB", (9, 9)).save(tmp_path / "private.png")
@@ -102,7 +149,7 @@ def test_a_picture_elsewhere_on_the_server_is_not_read(
 
 @pytest.mark.parametrize("event", PHOTO_EVENTS)
 def test_a_marked_path_and_a_data_url_get_no_answer_either(
-    event: str, ask: Callable[..., dict[str, Any]], tmp_path: Path
+    event: str, ask: Callable[..., dict[str, Any]], tmp_path: Path, event_data: Callable[..., list[Any]]
 ) -> None:
     Image.new("RGB", (9, 9)).save(tmp_path / "private.png")
     pixel = f"data:image/png;base64,{base64.b64encode((tmp_path / 'private.png').read_bytes()).decode()}"
@@ -131,7 +178,13 @@ def test_a_marked_path_and_a_data_url_get_no_answer_either(
 )
 @pytest.mark.parametrize("event", ["maps", "explain"])
 def test_wrong_settings_get_a_sentence(
-    event: str, place: int, value: Any, words: str, app: str, ask: Callable[..., dict[str, Any]]
+    event: str,
+    place: int,
+    value: Any,
+    words: str,
+    app: str,
+    ask: Callable[..., dict[str, Any]],
+    event_data: Callable[..., list[Any]],
 ) -> None:
     settings = [value if number == place else setting for number, setting in enumerate(SETTINGS)]
     answer = ask(event, event_data(event, {"path": upload(app, CHELSEA)}, settings))
@@ -139,7 +192,9 @@ def test_wrong_settings_get_a_sentence(
     assert words in answer["output"]["error"]
 
 
-def test_the_endpoint_explains_a_photo(app: str, ask: Callable[..., dict[str, Any]]) -> None:
+def test_the_endpoint_explains_a_photo(
+    app: str, ask: Callable[..., dict[str, Any]], event_data: Callable[..., list[Any]]
+) -> None:
     settings = ["photo11", None, None, -1, 2, ["is-cam", "grad-cam", "cam"], "linear", "logit", "exact"]
     answer = ask("explain", event_data("explain", {"path": upload(app, CHELSEA)}, settings))
     assert answer["success"], answer

@@ -110,7 +110,7 @@ def _curves(found: Integrated) -> pandas.DataFrame:
 
     whole = found.integration
     rows = [
-        (multiplier, 100 * float(value), f"no. {channel}")
+        (multiplier, 100 * float(value), str(channel))
         for multiplier, row in zip(whole.points, whole.probabilities, strict=True)
         for channel, value in zip(whole.channels, row, strict=True)
     ]
