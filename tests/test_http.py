@@ -44,8 +44,8 @@ SETTINGS = ["photo11", "layer3", 0, -1, 2, ["grad-cam"], "cumulative", "probabil
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_app(tmp_path_factory.mktemp("app")) as url:
-        yield url
+    with running_app(tmp_path_factory.mktemp("app")) as served:
+        yield served.url
 
 
 @pytest.fixture(scope="module")

@@ -778,7 +778,7 @@ def test_closing_the_page_ends_the_job(handlers: Handlers, photo: dict[str, str]
     handlers.leave(visitor())
     network.pace.set()
     time.sleep(0.05)
-    assert network.batches == batches and not handlers._visits
+    assert network.batches == batches and not len(handlers.visits)
 
 
 def test_a_second_visitor_waits_and_is_told(handlers: Handlers, photo: dict[str, str], network: StandIn) -> None:

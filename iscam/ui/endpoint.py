@@ -39,7 +39,16 @@ def add(worker: Worker, bench: Bench) -> None:
     ) -> dict[str, Any]:
         """Explain a photo: predictions; per method probability, seconds, passes and note; and a figure (PNG).
 
-        The class is the most probable one unless `target` names a class or its index. Stop is not offered here.
+        Args:
+            photo: an uploaded file, {"path": ...} as the server's upload names it.
+            model: key of the model.
+            layer: a layer of the model; its own if left out.
+            target: a class by name or index; the most probable one if left out.
+            steps: integration steps of IS-CAM, 1 to 100.
+            methods: keys of the methods.
+            path: cumulative or linear.
+            weighting: probability or logit.
+            engine: fast or exact.
         """
         try:
             question = checks.question(photo, model, layer, target, None, steps, methods, path, weighting, engine)

@@ -8,10 +8,8 @@ gets the values of all components, by component.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import gradio as gr
@@ -23,33 +21,14 @@ from .checks import Look
 from .layout import OPENING, Page
 from .shown import Shown
 from .studies import STUDIES
-from .tasks import Analysed, Bench, Contrasted, Mapped, Question, Refused, Sharpening, Unavailable
+from .tasks import Bench, Question, Sharpening
+from .updates import Updater, Updates
+from .visits import Turn, Visit, Visits
 from .worker import Job, Work, Worker
 
 Values = dict[Any, Any]  # component -> what the page says is in it
-Updates = dict[Any, Any]  # component -> its new value or properties
 
-KEPT_PAGES = 64
 LEAVE_SECONDS = 2.0  # longer than an event takes to notice that its page has gone over to another job
-
-
-@dataclass(eq=False)
-class Turn:
-    """One event's right to change a page; it has `left` when it has sent its last word."""
-
-    job: Job
-    left: threading.Event = field(default_factory=threading.Event)
-
-
-@dataclass(eq=False)
-class Visit:
-    """What is remembered of a page: what it shows, whose turn it is, and which photo and model it has asked about."""
-
-    shown: Shown | None = None
-    turn: Turn | None = None
-    asked: tuple[str, str] | None = None  # the photo's digest and the model
-    told: object = "none yet"  # the path of the photo that the page told of last
-    tab: str = "compare"
 
 
 class Handlers:
@@ -57,10 +36,11 @@ class Handlers:
 
     def __init__(self, page: Page, model: str, bench: Bench) -> None:
         self.page = page
+        self.updates = Updater(page)
         self.model = model
         self.bench = bench
         self.worker = Worker()
-        self._visits: OrderedDict[str, Visit] = OrderedDict()  # by session
+        self.visits = Visits()
         self._lock = threading.Lock()
         self._opening: Job | None = None
 
@@ -124,7 +104,7 @@ class Handlers:
             return self._opening
 
     def _present(self, job: Job, request: gr.Request) -> Iterator[Updates]:
-        visit, question = self._visit(request), checks.question({"path": str(OPENING)}, self.model)
+        visit, question = self.visits.of(checks.session(request)), checks.question({"path": str(OPENING)}, self.model)
         visit.asked = question.place[:2]
         shown = Shown(Look(), example=True, settings=pack.settings(question))
         yield from self._follow(visit, Turn(job), shown, new_choices=True)
@@ -132,16 +112,13 @@ class Handlers:
     def leave(self, request: gr.Request) -> None:
         """A page was closed: nothing more is computed or kept for it."""
         self.worker.release_owner(checks.session(request))
-        with self._lock:
-            visit = self._visits.pop(checks.session(request), None)
-        if visit is not None:
-            visit.turn = None
+        self.visits.forget(checks.session(request))
 
     # The question changes
 
     def new_photo(self, values: Values, request: gr.Request) -> Iterator[Updates]:
         """Another photo: predict at once, or show its maps if they are known. Without one the page is emptied."""
-        visit, photo = self._visit(request), values[self.page.ask["photo"]]
+        visit, photo = self.visits.of(checks.session(request)), values[self.page.ask["photo"]]
         path = photo.get("path") if isinstance(photo, dict) else None
         repeated, visit.told = visit.told == path, path
         if repeated:  # Gradio tells of every upload twice
@@ -149,7 +126,7 @@ class Handlers:
         elif photo is None:
             self.worker.release_owner(checks.session(request))
             visit.turn = visit.shown = visit.asked = None
-            yield self._cleared("Choose a photo to begin.")
+            yield self.updates.cleared("Choose a photo to begin.")
         else:
             yield from self._predict(values, request)
 
@@ -158,19 +135,19 @@ class Handlers:
         yield from self._predict(values | {self.page.ask["layer"]: None}, request)
 
     def _predict(self, values: Values, request: gr.Request) -> Iterator[Updates]:
-        visit = self._visit(request)
+        visit = self.visits.of(checks.session(request))
         try:
             question, look = self._question(values, anew=True), self._look(values)
             if visit.asked == question.place[:2]:  # such as the photo of a link, which the page tells of as well
                 yield {self.page.status: gr.skip()}
                 return
-            yield self._cleared("Looking at the photo …")
+            yield self.updates.cleared("Looking at the photo …")
             news = self.bench.recall(question)
             work = self.bench.predict(question)
             turn, shown = self._turn(request, question, news, work), Shown(look, recalled=news is not None)
         except (ValueError, OSError) as error:
             visit.asked = None
-            yield self._cleared(str(error))
+            yield self.updates.cleared(str(error))
             raise gr.Error(str(error), print_exception=False) from error
         visit.asked, shown.settings = question.place[:2], pack.settings(question)
         yield from self._follow(visit, turn, shown, new_choices=True)
@@ -183,17 +160,17 @@ class Handlers:
             question, look = self._question(values), self._look(values)
         except (ValueError, OSError) as error:
             raise gr.Error(str(error), print_exception=False) from error
-        visit = self._visit(request)
+        visit = self.visits.of(checks.session(request))
         late = visit.asked is not None and visit.asked != question.place[:2]
         if late:  # pressed before the photo was predicted: the classes on the page are those of another
             question = self._question(values, anew=True)
         waiting = {self.page.maps[key]: text.empty_card(METHODS[key].label) for key in question.methods}
-        yield self._pictures(None) | waiting
+        yield self.updates.pictures(None) | waiting
         yield from self._maps(question, look, request, new_choices=late)
 
     def switch(self, values: Values, request: gr.Request) -> Iterator[Updates]:
         """Another class, or one against it, of a photo that is explained already: the scores of all classes are known."""
-        shown = self._visit(request).shown
+        shown = self.visits.of(checks.session(request)).shown
         if shown is None or not shown.complete:
             yield {self.page.status: gr.skip()}
             return
@@ -209,7 +186,7 @@ class Handlers:
         return gr.update(interactive=False)
 
     def _maps(self, question: Question, look: Look, request: gr.Request, new_choices: bool) -> Iterator[Updates]:
-        visit = self._visit(request)
+        visit = self.visits.of(checks.session(request))
         try:
             news = self.bench.recall(question)
             turn = self._turn(request, question, news, self.bench.explain(question))
@@ -225,14 +202,14 @@ class Handlers:
         """The event of a tab that was opened: it shows what belongs to the question."""
 
         def event(values: Values, request: gr.Request) -> Iterator[Updates]:
-            self._visit(request).tab = tab
+            self.visits.of(checks.session(request)).tab = tab
             yield from self.revisit(values, request)
 
         return event
 
     def revisit(self, values: Values, request: gr.Request) -> Iterator[Updates]:
         """The open tab once more, because its question or the look has changed."""
-        visit = self._visit(request)
+        visit = self.visits.of(checks.session(request))
         try:
             look = self._look(values)
             if visit.shown is not None:
@@ -244,7 +221,7 @@ class Handlers:
             elif visit.tab == "export":
                 yield self._exported(visit, values, request)
             else:
-                pictures = {part: picture for part, picture in self._pictures(visit.shown).items() if picture}
+                pictures = {part: picture for part, picture in self.updates.pictures(visit.shown).items() if picture}
                 yield pictures or {self.page.status: gr.skip()}
         except (ValueError, OSError) as error:
             raise gr.Error(str(error), print_exception=False) from error
@@ -254,10 +231,10 @@ class Handlers:
         question = self._question(values | ({} if over is None else {self.page.ask["methods"]: [values[over]]}))
         known = studies.recall(self.bench, kind, question)
         if known is not None:
-            yield self._shelved(galleries.arranged(kind, known, look))
+            yield self.updates.shelved(galleries.arranged(kind, known, look))
             return
         turn = self._turn(request, question, None, studies.study(self.bench, kind, question))
-        yield self._busy(True) | {self.page.status: text.status("Starting …")}
+        yield self.updates.busy(True) | {self.page.status: text.status("Starting …")}
         news: list[object] = []
         state = Shown(look)  # for its words
         with self._has_turn(visit, turn):
@@ -269,12 +246,12 @@ class Handlers:
                 for each in batch:
                     state.take(each)
                 shelf = galleries.arranged(kind, news, look) if told else {}
-                yield self._shelved(shelf) | {self.page.status: self._status(state, turn.job)}
+                yield self.updates.shelved(shelf) | {self.page.status: self._status(state, turn.job)}
             if visit.turn is turn:
                 words = state.sentence if state.failed or visit.shown is None else visit.shown.conclusion()
                 # all parts once more: a busy browser may have passed over an update between two others
                 shelf = galleries.arranged(kind, news, look)
-                yield self._shelved(shelf) | self._busy(False) | {self.page.status: text.status(words)}
+                yield self.updates.shelved(shelf) | self.updates.busy(False) | {self.page.status: text.status(words)}
                 if state.failed:
                     raise gr.Error(state.sentence, print_exception=False)
 
@@ -313,14 +290,6 @@ class Handlers:
     def _look(self, values: Values) -> Look:
         return checks.look(**{name: values[part] for name, part in self.page.look.items()})
 
-    def _visit(self, request: gr.Request) -> Visit:
-        with self._lock:
-            visit = self._visits.setdefault(checks.session(request), Visit())
-            self._visits.move_to_end(checks.session(request))
-            while len(self._visits) > KEPT_PAGES:
-                self._visits.popitem(last=False)[1].turn = None
-            return visit
-
     def _turn(self, request: gr.Request, question: Question, news: list[Any] | None, work: Work) -> Turn:
         """A job of the visitor's, which takes the place of the one before; one that is over if its news are known."""
         owner = checks.session(request)
@@ -347,14 +316,14 @@ class Handlers:
         with self._has_turn(visit, turn):
             visit.shown, job = shown, turn.job
             if not job.background:
-                yield self._busy(True) | {self.page.status: text.status("Starting …")}
+                yield self.updates.busy(True) | {self.page.status: text.status("Starting …")}
             for batch in job.follow():
                 if visit.turn is not turn:
                     return
                 updates: Updates = {}
                 for news in batch:
                     shown.take(news)
-                    updates |= self._changed(news, shown, new_choices)
+                    updates |= self.updates.changed(news, shown, new_choices)
                 yield updates | {self.page.status: self._status(shown, job)}
                 if job.background and self.worker.ahead(job):
                     shown.forget_unfinished()  # questions of visitors come first: the page is ready for one
@@ -362,7 +331,11 @@ class Handlers:
             if visit.turn is turn:
                 shown.over = True
                 # all pictures once more: a busy browser may have passed over an update between two others
-                yield self._pictures(shown) | self._busy(False) | {self.page.status: text.status(shown.conclusion())}
+                yield (
+                    self.updates.pictures(shown)
+                    | self.updates.busy(False)
+                    | {self.page.status: text.status(shown.conclusion())}
+                )
                 if shown.failed:
                     raise gr.Error(shown.sentence, print_exception=False)
 
@@ -371,66 +344,3 @@ class Handlers:
         if ahead:
             return text.status(f"Waiting: {ahead} {'job' if ahead == 1 else 'jobs'} before yours.")
         return text.status(shown.sentence or "Getting ready …", shown.share)
-
-    def _changed(self, news: object, shown: Shown, new_choices: bool) -> Updates:
-        """The components that a piece of news changes."""
-        page = self.page
-        match news:
-            case Unavailable(sentence):
-                gr.Warning(sentence, duration=None)
-            case Analysed(subject):
-                top = subject.predictions
-                updates: Updates = {page.predictions: text.predictions(top, subject.model)}
-                updates |= {page.framed: shown.canvas.framed()}
-                return updates | (self._choices(shown) if new_choices else {})
-            case Mapped(explanation) | Sharpening(explanation=explanation) if explanation is not None:
-                return {page.maps[explanation.method]: shown.card(explanation.method), page.scale: shown.canvas.scale()}
-            case Refused("contrast") | Contrasted():
-                return {page.contrast: shown.contrast_card()}
-            case Refused(method):
-                return {page.maps[method]: shown.card(method)}
-        return {}
-
-    def _choices(self, shown: Shown) -> Updates:
-        """Model, layer and classes as the answer has them."""
-        ask, subject = self.page.ask, shown.subject
-        assert subject is not None
-        classes = text.class_choices(subject.categories, subject.predictions)
-        rivals = text.class_choices(subject.categories, subject.predictions, nobody=True)
-        return {
-            ask["model"]: subject.model,
-            ask["layer"]: gr.update(choices=text.layer_choices(subject.layers), value=subject.layer),
-            ask["target"]: gr.update(choices=classes, value=shown.settings.get("target", subject.predictions[0].index)),
-            ask["against"]: gr.update(choices=rivals, value=shown.settings.get("against", text.NOBODY)),
-        }
-
-    def _pictures(self, shown: Shown | None) -> Updates:
-        """Every map, contrast and colour bar that there is; the others are empty, which hides them."""
-        page = self.page
-        updates: Updates = dict.fromkeys((*page.maps.values(), page.contrast, page.scale, page.notice), "")
-        if shown is not None:
-            updates |= {page.maps[key]: shown.card(key) for key in page.maps if key in {*shown.maps, *shown.refused}}
-            if shown.maps:
-                updates |= {page.scale: shown.canvas.scale(), page.notice: shown.notice()}
-            if shown.contrast is not None or "contrast" in shown.refused:
-                updates[page.contrast] = shown.contrast_card()
-        return updates
-
-    def _shelved(self, shelf: Mapping[str, object]) -> Updates:
-        """The parts of the tabs; a plot is there when it has something to show."""
-        plots = ("curves", "changes")
-        return {
-            self.page.shelf[name]: gr.update(value=value, visible=value is not None) if name in plots else value
-            for name, value in shelf.items()
-        }
-
-    def _busy(self, busy: bool) -> Updates:
-        shown, hidden = gr.update(visible=True, interactive=True), gr.update(visible=False)
-        return {self.page.explain: hidden if busy else shown, self.page.stop: shown if busy else hidden}
-
-    def _cleared(self, sentence: str) -> Updates:
-        page = self.page
-        buttons = {page.explain: gr.update(visible=True, interactive=False), page.stop: gr.update(visible=False)}
-        seen = {page.predictions: "", page.framed: "", page.status: text.status(sentence)}
-        nothing = {page.export["download"]: gr.update(value=None, interactive=False)}
-        return self._pictures(None) | self._shelved(galleries.empty()) | buttons | seen | nothing

@@ -64,7 +64,7 @@ def lay_out(model: str) -> Page:
             shelf: Parts = {}
             over: Parts = {}
             tabs: dict[str, gr.Tab] = {}
-            with gr.Tabs(elem_id="tabs"):
+            with gr.Tabs(overflow_behavior="wrap", elem_id="tabs"):
                 with gr.Tab("Compare") as tabs["compare"]:
                     with gr.Row(elem_id="seen", equal_height=False):
                         framed = gr.HTML(elem_id="framed", min_width=160, apply_default_css=False)
@@ -158,7 +158,7 @@ def _method(label: str, value: str, explained: str, keys: list[str]) -> gr.Dropd
     with gr.Row(elem_classes="over", equal_height=True):
         choices = [choice for choice in text.method_choices() if choice[1] in keys]
         box = gr.Dropdown(choices, value=value, label=label, scale=0, min_width=210)
-        gr.HTML(f"<p>{explained}</p>", apply_default_css=False)
+        gr.HTML(f"<p>{explained}</p>", min_width=300, apply_default_css=False)
     return box
 
 
