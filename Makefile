@@ -2,7 +2,7 @@ PORT ?= 7860
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: help demo test check
+.PHONY: help demo test check timing
 help: ## list what can be done
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
 
@@ -15,6 +15,9 @@ test: .venv/dev ## set up and run all tests (TESTS="tests/test_path.py -k steps"
 check: .venv/dev ## format, lint, types, and all tests
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 	$(MAKE) test
+
+timing: .venv/dev ## how fast the page is in a browser (needs Chromium)
+	$(BIN)/python -m tests.browser.timing
 
 .venv/demo: requirements.txt
 	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt && touch $@

@@ -147,6 +147,37 @@ def test_an_improbable_class_is_flagged(tiny: Tiny) -> None:
     assert "only" not in explainer.explain(analysis, "cam").note
 
 
+def test_the_masked_photo_is_scored_as_by_hand(tiny: Tiny) -> None:
+    """f_c(E o X); a map of ones changes nothing, a blank one leaves the mean colour, and a signed one masks nothing."""
+    model = tiny("TinyPooled")
+    explainer, analysis = analysed(model)
+    found = explainer.explain(analysis, "grad-cam", target=1)
+    image = analysis.forward.image
+
+    def by_hand(mask: float | torch.Tensor) -> float:
+        with torch.no_grad():
+            return float(model.network(image * mask)[0].softmax(0)[1])
+
+    assert 0 < found.heatmap.mean() < 1
+    for heatmap, mask in (
+        (found.heatmap, torch.from_numpy(found.heatmap)),
+        (np.ones_like(found.heatmap), 1.0),
+        (np.zeros_like(found.heatmap), 0.0),
+    ):
+        probability = explainer.masked_probability(analysis, replace(found, heatmap=heatmap))
+        assert probability == pytest.approx(by_hand(mask), abs=1e-6)
+    with pytest.raises(ValueError, match="signed"):
+        explainer.masked_probability(analysis, explainer.explain(analysis, "grad-cam", target=1, against=0))
+
+
+def test_a_subject_is_the_analysis_without_what_is_heavy(tiny: Tiny) -> None:
+    explainer, analysis = analysed(tiny("TinyPooled"))
+    subject = explainer.subject(analysis)
+    assert (subject.photo, subject.crop, subject.layer) == (analysis.photo, analysis.crop, analysis.layer)
+    assert (subject.model, subject.categories) == (explainer.model.key, explainer.model.categories)
+    assert not any(isinstance(value, torch.Tensor) for value in vars(subject).values())
+
+
 def test_analysis_and_explanation_are_frozen(tiny: Tiny) -> None:
     explainer, analysis = analysed(tiny("TinyPooled"))
     for thing in (analysis, explainer.explain(analysis, "cam")):

@@ -85,6 +85,20 @@ def test_one_map_one_picture(colours: str, value: float) -> None:
     assert abs(overlay - (0.25 * colour + 0.75 * 200)).max() <= 1
 
 
+def test_layer_cells_are_the_raw_map_without_smoothing() -> None:
+    """Every cell of a 2x2 map is one block of one colour, in the range of a heat map; a signed one keeps its zero."""
+    raw = np.array([[0, 2], [4, 1]], np.float32)
+    np.testing.assert_allclose(render.cells(raw), [[0, 0.5], [1, 0.25]])
+    np.testing.assert_allclose(render.cells(np.array([[-4, 2]], np.float32), signed=True), [[-1, 0.5]])
+    assert not render.cells(np.full((2, 2), 3, np.float32)).any()
+    picture = render.draw_map(grey(), CROP, render.cells(raw), render.CELLS, opacity=1)
+    left, top, right, bottom = render.scaled_crop(CROP, SIZE, SIZE)
+    inside = pixels(picture)[top + 3 : bottom - 3, left + 3 : right - 3]
+    assert len(np.unique(inside.reshape(-1, 3), axis=0)) == 4
+    smooth = pixels(render.draw_map(grey(), CROP, render.cells(raw), "overlay", opacity=1))
+    assert len(np.unique(smooth.reshape(-1, 3), axis=0)) > 50
+
+
 def test_masked_photo_keeps_what_the_map_keeps() -> None:
     ramp = np.tile(np.linspace(0, 1, 100, dtype=np.float32), (100, 1))
     left, top, right, bottom = CROP
