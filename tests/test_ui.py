@@ -985,6 +985,13 @@ def test_a_link_brings_the_question_back(handlers: Handlers, network: StandIn) -
     }
 
 
+def test_a_link_may_call_a_class_by_its_name(handlers: Handlers, network: StandIn) -> None:
+    network.model.find_class = lambda name: CATEGORIES.index(name.lower()) if isinstance(name, str) else name
+    state = Watcher(handlers.open(visitor("ann", **{"class": "Dog", "methods": "grad-cam"}))).finished()
+    assert state[handlers.page.ask["target"]]["value"] == 2
+    assert "map for dog" in shown(state[handlers.page.maps["grad-cam"]])
+
+
 @pytest.mark.parametrize(
     "query", [{"steps": "0"}, {"steps": "x"}, {"example": "../x"}, {"model": "y"}, {"methods": ","}, {"against": "²"}]
 )

@@ -60,10 +60,10 @@ class Handlers:
         page.ask["model"].input(self.new_model, given, everything, **follower)
         run = follower | {"trigger_mode": "once", "api_name": "maps"}  # the name "explain" is the public endpoint's
         done = page.explain.click(self.explain, given, everything, **run)
-        done.then(self.revisit, given, everything, **follower)
+        done.then(self.follow_up, given, everything, **follower)
         for name in ("target", "against"):
             switched = page.ask[name].input(self.switch, given, everything, **follower)
-            switched.then(self.revisit, given, everything, **follower)
+            switched.then(self.follow_up, given, everything, **follower)
         page.stop.click(self.halt, None, page.stop, **quiet)
         for name, tab in page.tabs.items():
             tab.select(self.opened(name), given, everything, **follower | {"api_name": f"tab_{name}"})
@@ -206,6 +206,13 @@ class Handlers:
             yield from self.revisit(values, request)
 
         return event
+
+    def follow_up(self, values: Values, request: gr.Request) -> Iterator[Updates]:
+        """The maps are there: another tab that is open follows."""
+        if self.visits.of(checks.session(request)).tab == "compare":
+            yield {self.page.status: gr.skip()}
+        else:
+            yield from self.revisit(values, request)
 
     def revisit(self, values: Values, request: gr.Request) -> Iterator[Updates]:
         """The open tab once more, because its question or the look has changed."""

@@ -49,8 +49,8 @@ class Updater:
         return {
             ask["model"]: subject.model,
             ask["layer"]: gr.update(choices=text.layer_choices(subject.layers), value=subject.layer),
-            ask["target"]: gr.update(choices=classes, value=shown.settings.get("target", subject.predictions[0].index)),
-            ask["against"]: gr.update(choices=rivals, value=shown.settings.get("against", text.NOBODY)),
+            ask["target"]: gr.update(choices=classes, value=_index(shown, "target", subject.predictions[0].index)),
+            ask["against"]: gr.update(choices=rivals, value=_index(shown, "against", text.NOBODY)),
         }
 
     def pictures(self, shown: Shown | None) -> Updates:
@@ -83,3 +83,14 @@ class Updater:
         seen = {page.predictions: "", page.framed: "", page.status: text.status(sentence)}
         nothing = {page.export["download"]: gr.update(value=None, interactive=False)}
         return self.pictures(None) | self.shelved(galleries.empty()) | buttons | seen | nothing
+
+
+def _index(shown: Shown, name: str, default: int) -> int:
+    """A class of the question by its index; a link may have called it by its category."""
+    given = shown.settings.get(name, default)
+    if isinstance(given, int) or shown.subject is None:
+        return given if isinstance(given, int) else default
+    categories = shown.subject.categories
+    found = [index for index, category in enumerate(categories) if category == given]
+    found += [index for index, category in enumerate(categories) if category.casefold() == str(given).casefold()]
+    return found[0] if found else default  # if there is none, the answer is a sentence about it
