@@ -11,20 +11,37 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 120
 
 
+@dataclass(frozen=True)
+class Served:
+    """A running app: its address, and its process by number."""
+
+    url: str
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """How long all its threads together have kept a processor busy so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def running_app(folder: Path) -> Iterator[str]:
-    """The address of a running app with the bundled classifier and no way out; its uploads and log lie in `folder`."""
+def running_app(folder: Path, weights: Path | None = None) -> Iterator[Served]:
+    """A running app without a way out, whose uploads and log lie in `folder`.
+
+    It has the bundled classifier, and what lies in torch's folder of `weights`.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     threads = {"OMP_NUM_THREADS": "1"}  # a second one would wait for the browser's turns on a small machine
-    places = {"GRADIO_TEMP_DIR": str(folder / "uploads"), "TORCH_HOME": str(folder / "no weights")}
+    places = {"GRADIO_TEMP_DIR": str(folder / "uploads"), "TORCH_HOME": str(weights or folder / "no weights")}
     nowhere = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}  # nothing can be downloaded
     environment = {key: value for key, value in os.environ.items() if key not in ("GRADIO_SERVER_NAME", "SPACE_ID")}
     url = f"http://127.0.0.1:{port}"
@@ -38,7 +55,7 @@ def running_app(folder: Path) -> Iterator[str]:
         )
         try:
             _wait(url, process, folder / "app.log")
-            yield url
+            yield Served(url, process.pid)
         finally:
             process.terminate()
             try:

@@ -7,6 +7,9 @@ import http.client
 import json
 import math
 import re
+import shutil
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -110,7 +113,7 @@ def test_all_events_with_a_photo_are_tested_here(app: str) -> None:
     config = httpx.get(f"{app}/config").json()
     (photo,) = [part["id"] for part in config["components"] if part["props"].get("elem_id") == "photo"]
     takers = {event["api_name"] for event in config["dependencies"] if photo in event["inputs"]}
-    later = {name for name in takers if re.match("revisit|switch|tab_", name)}
+    later = {name for name in takers if re.match("revisit|follow_up|switch|tab_", name)}
     assert takers - later == set(PHOTO_EVENTS) - {"explain"}
 
 
@@ -214,6 +217,27 @@ def test_the_official_client_can_call_it(app: str, tmp_path: Path) -> None:
     assert result["methods"]["grad-cam"]["category"] == "dog"
     with Image.open(result["figure"]) as figure:
         assert figure.format == "PNG"
+
+
+def readme_block(words: str, app: str) -> str:
+    """The README's block with these words, for this app and an example."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = [block for block in re.findall(r"```\w*\n(.*?)```", readme, re.DOTALL) if words in block]
+    return block.replace("http://127.0.0.1:7860", app).replace("photo.jpg", str(CHELSEA))
+
+
+def test_the_readmes_client_gets_its_answer(app: str, tmp_path: Path) -> None:
+    code = readme_block("gradio_client", app)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "'category': 'cat'" in done.stdout and ".png" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_readmes_curl_gets_its_answer(app: str) -> None:
+    done = subprocess.run(["bash", "-euc", readme_block("curl", app)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "event: complete" in done.stdout and '"category": "cat"' in done.stdout
 
 
 def connect(app: str) -> http.client.HTTPConnection:

@@ -55,15 +55,17 @@ class Handlers:
         # followers only wait for the compute thread: many at once cost nothing, and its own queue has a limit
         follower = quiet | {"concurrency_id": "follow", "concurrency_limit": 24, "trigger_mode": "multiple"}
         everything = [*main, *tabs]
-        demo.load(self.open, None, everything, **follower | {"concurrency_id": "open"})
-        page.ask["photo"].change(self.new_photo, given, everything, **follower)
-        page.ask["model"].input(self.new_model, given, everything, **follower)
         run = follower | {"trigger_mode": "once", "api_name": "maps"}  # the name "explain" is the public endpoint's
-        done = page.explain.click(self.explain, given, everything, **run)
-        done.then(self.follow_up, given, everything, **follower)
-        for name in ("target", "against"):
-            switched = page.ask[name].input(self.switch, given, everything, **follower)
-            switched.then(self.follow_up, given, everything, **follower)
+        for event in (
+            demo.load(self.open, None, everything, **follower | {"concurrency_id": "open"}),
+            page.ask["photo"].change(self.new_photo, given, everything, **follower),
+            page.ask["model"].input(self.new_model, given, everything, **follower),
+            page.explain.click(self.explain, given, everything, **run),
+            page.ask["target"].input(self.switch, given, everything, **follower),
+            page.ask["against"].input(self.switch, given, everything, **follower),
+        ):
+            event.then(self.follow_up, given, everything, **follower)
+        demo.load(None, js=text.NAMED_EXAMPLES, api_visibility="private")
         page.stop.click(self.halt, None, page.stop, **quiet)
         for name, tab in page.tabs.items():
             tab.select(self.opened(name), given, everything, **follower | {"api_name": f"tab_{name}"})
@@ -176,8 +178,10 @@ class Handlers:
             return
         try:
             question, look = self._question(values), self._look(values)
-        except (ValueError, OSError) as error:
-            raise gr.Error(str(error), print_exception=False) from error
+        except (ValueError, OSError) as error:  # such as twice the same class
+            gr.Warning(str(error))
+            yield {self.page.ask["against"]: text.NOBODY}
+            return
         yield from self._maps(question, look, request, new_choices=False)
 
     def halt(self, request: gr.Request) -> Any:

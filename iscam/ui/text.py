@@ -29,6 +29,14 @@ LAYERS = (
     "One method for the target class over the layers of the network, with the number and size of their maps: deep layers "
     "know more and place it more coarsely."
 )
+# Gradio gives the pictures of its examples no text alternative
+NAMED_EXAMPLES = """() => {
+    for (const button of document.querySelectorAll("#examples button")) {
+        const image = button.querySelector("img");
+        const name = image && decodeURIComponent(image.src).split("/").pop().replace(/\\.[a-z]+$/, "");
+        if (name) { button.setAttribute("aria-label", `Example: ${name}`); image.alt = name; }
+    }
+}"""
 NOBODY = -1  # the value of "Against" when there is no second class
 
 

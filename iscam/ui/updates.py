@@ -81,7 +81,8 @@ class Updater:
         page = self._page
         buttons = {page.explain: gr.update(visible=True, interactive=False), page.stop: gr.update(visible=False)}
         seen = {page.predictions: "", page.framed: "", page.status: text.status(sentence)}
-        nothing = {page.export["download"]: gr.update(value=None, interactive=False)}
+        nothing: Updates = dict.fromkeys(page.export.values(), "")
+        nothing[page.export["download"]] = gr.update(value=None, interactive=False)
         return self.pictures(None) | self.shelved(galleries.empty()) | buttons | seen | nothing
 
 

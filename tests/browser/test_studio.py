@@ -1,0 +1,482 @@
+"""The studio in a real Chromium: tabs, classes, looks, results to take along, links, and visitors beside each other."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import uuid
+import zipfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from iscam.bundled.network import CATEGORIES
+from iscam.ui.worker import MAX_WAITING
+from tests.browser.visitor import (
+    METHODS,
+    PHONE,
+    cards,
+    choose,
+    map_picture,
+    open_tab,
+    press,
+    set_steps,
+    take_example,
+    visit,
+    wait_for_another,
+    wait_for_maps_of,
+    wait_for_status,
+    wait_for_toast,
+)
+from tests.serving import ROOT, Served, running_app
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+EXAMPLES = ROOT / "assets" / "examples"
+STUDIO = ["Compare", "Classes", "Integration", "Layers", "Export", "About"]
+QUICK = 10_000  # milliseconds, for what is to come at once
+CLOSE = 0.02  # two runs of the fast engine, each within 0.01 of exact
+LINK = (
+    "model=photo11&layer=layer2&class=2&steps=3&methods=is-cam,grad-cam&path=linear&weighting=logit&engine=exact"
+    "&example=coffee"
+)
+
+pytestmark = pytest.mark.browser
+
+
+def names(page: Page, part: str, count: int) -> list[str]:
+    """What the pictures of a part of the page say they are."""
+    return [picture.get_attribute("alt") or "" for picture in cards(page, part, count).all()]
+
+
+def start_a_long_run(page: Page, example: str) -> None:
+    """A run of half a minute or more that is under way."""
+    take_example(page, example)
+    wait_for_status(page, "sees .*%|^Done before")
+    if not page.get_by_role("radio", name="exact").is_visible():
+        press(page, "Advanced ▼")
+    page.get_by_role("radio", name="exact").check()
+    set_steps(page, 100)
+    press(page, "Explain")
+    wait_for_status(page, r"IS-CAM: .* passes, .* left")
+
+
+def spent_a_little_later(page: Page, app: Served) -> float:
+    """Seconds of processor time that the app takes in the second that begins half a second from now."""
+    page.wait_for_timeout(500)
+    before = app.cpu_seconds()
+    page.wait_for_timeout(1000)
+    return app.cpu_seconds() - before
+
+
+# Tabs
+
+
+def test_every_tab_fills_and_follows_its_method(page: Page) -> None:
+    wait_for_status(page, "An example")
+    open_tab(page, "Classes")
+    alts = names(page, "#classes", 5)
+    assert alts[0].startswith("IS-CAM map for cat:") and len({alt.partition(" map for ")[2] for alt in alts}) == 5
+    cards(page, "#class-contrast", 1)
+    assert page.inner_text("#class-contrast strong").startswith("cat rather than ")
+    before = cards(page, "#classes", 5).first.get_attribute("src")
+    choose(page, "By method", "Grad-CAM++")
+    wait_for_another(page, "#classes img", before)
+    assert all(alt.startswith("Grad-CAM++ map for ") for alt in names(page, "#classes", 5))
+
+    open_tab(page, "Integration")
+    page.get_by_role("heading", name="From a blank photo to the map").wait_for()
+    page.locator("#curves .mark-line path").nth(7).wait_for(state="attached")  # of eight channels
+    page.locator("#changes .mark-rect path").nth(8).wait_for(state="attached")  # of all steps but the first
+    for plot in ("#curves svg.marks", "#changes svg.marks"):
+        box = page.locator(plot).bounding_box()
+        assert box and box["width"] > 300 and box["height"] > 150
+    assert len(set(names(page, "#film", 10))) == 10
+    assert all(alt.startswith("Mask of channel ") for alt in names(page, "#channels", 8))
+
+    open_tab(page, "Layers")
+    assert all(alt.startswith("Grad-CAM map for cat:") for alt in names(page, "#layers", 3))
+    assert re.findall(r"layer\d", page.inner_text("#layers")) == ["layer3", "layer2", "layer1"]
+    before = cards(page, "#layers", 3).first.get_attribute("src")
+    choose(page, "With method", "LayerCAM")
+    wait_for_another(page, "#layers img", before)
+    assert all(alt.startswith("LayerCAM map for cat:") for alt in names(page, "#layers", 3))
+
+    open_tab(page, "Export")
+    page.wait_for_function("document.querySelector('#command textarea').value.startsWith('python -m iscam explain ')")
+    assert page.locator("#download").is_enabled()
+
+
+def test_a_tab_opened_before_the_maps_are_there_fills_after_them(browser: Browser, app: Served) -> None:
+    """On an opened page as on any other, which nobody has pressed Explain on."""
+    with visit(browser, app, "?example=coffee&steps=9&engine=exact&methods=is-cam") as page:
+        open_tab(page, "Classes")
+        wait_for_status(page, "^Done in")
+        page.locator("#classes img").nth(4).wait_for(timeout=QUICK)
+
+
+def test_the_open_tab_follows_the_photo(page: Page) -> None:
+    """Another photo that is explained already is shown in the tab that is open; and none of the one before."""
+    wait_for_status(page, "An example")
+    take_example(page, "rocket")
+    wait_for_status(page, "sees .*%")
+    open_tab(page, "Export")
+    page.wait_for_function("document.querySelector('#download').disabled")
+    assert page.input_value("#command textarea") == page.input_value("#link textarea") == ""
+    open_tab(page, "Layers")
+    take_example(page, "chelsea")
+    wait_for_status(page, "^Done before in")
+    page.locator("#layers img[alt*='map for cat:']").nth(2).wait_for(timeout=QUICK)
+    open_tab(page, "Export")
+    page.wait_for_function("document.querySelector('#command textarea').value.includes(' chelsea.jpg ')")
+    take_example(page, "rocket")
+    wait_for_status(page, "sees .*%")
+    page.wait_for_function("document.querySelector('#command textarea').value === ''", timeout=QUICK)
+    assert page.input_value("#link textarea") == "" and page.locator("#download").is_disabled()
+
+
+# Classes
+
+
+def test_another_class_by_keyboard_and_what_speaks_against_it(page: Page) -> None:
+    """An explained photo is explained for the class that is chosen, at once; without Explain."""
+    wait_for_status(page, "An example")
+    choose(page, "Target class", "dog")
+    wait_for_maps_of(page, "dog")
+    wait_for_status(page, "^Done (before )?in")
+    assert not page.locator("#contrast img").is_visible()
+    choose(page, "Against", "cat")
+    alt = page.locator("#contrast img").first
+    alt.wait_for()
+    assert (alt.get_attribute("alt") or "").startswith("IS-CAM contrast, dog rather than cat: strongest in the ")
+    wait_for_maps_of(page, "dog")
+
+
+# Looks
+
+
+def test_a_look_is_drawn_without_a_run(page: Page) -> None:
+    """Opacity, colour map and view change the pictures of the open tab, and nothing else."""
+    said = wait_for_status(page, "An example")
+
+    def redrawn(picture: str, **look: str) -> None:
+        """The picture is another one after each change of the look."""
+        for name, value in look.items():
+            before = page.locator(picture).first.get_attribute("src")
+            if name == "view":
+                page.get_by_role("radio", name=value).check()
+            elif name == "opacity":
+                page.get_by_label("number input for Opacity").fill(value)
+            else:
+                choose(page, "Colour map", value)
+            wait_for_another(page, picture, before)
+
+    redrawn("#map-grad-cam img", opacity="0.9", colours="magma", view="heat map")
+    assert wait_for_status(page, r"\w") == said
+    open_tab(page, "Layers")
+    cards(page, "#layers", 3)
+    said = wait_for_status(page, "^(An example|Done)")
+    redrawn("#layers img", view="overlay", opacity="0.3", colours="jet")
+    assert wait_for_status(page, r"\w") == said
+    before = page.locator("#map-grad-cam img").get_attribute("src")
+    open_tab(page, "Compare")
+    wait_for_another(page, "#map-grad-cam img", before)
+
+
+# Results to take along
+
+
+def export(page: Page) -> dict[str, bytes]:
+    """The files of the zip that the page offers."""
+    open_tab(page, "Export")
+    page.wait_for_function("document.querySelector('#command textarea').value !== ''")
+    with page.expect_download() as waiting:
+        page.locator("#download").click()
+    assert waiting.value.suggested_filename.endswith(".iscam.zip")
+    with zipfile.ZipFile(waiting.value.path()) as content:
+        return {name: content.read(name) for name in content.namelist()}
+
+
+def maps_of(file: bytes) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(file)) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def assert_the_command_makes_the_same_maps(
+    files: dict[str, bytes], photo: Path, folder: Path, **environment: str
+) -> None:
+    """The command of a zip, run on the photo's file, gives the zip's maps."""
+    words = shlex.split(files["command.txt"].decode())
+    assert words[:5] == ["python", "-m", "iscam", "explain", photo.name]
+    command = [sys.executable, *words[1:4], str(photo), *words[5:], "--out", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300, env=os.environ | environment)
+    again = maps_of((folder / f"{photo.stem}.iscam.npz").read_bytes())
+    maps = maps_of(files[f"{photo.stem}.iscam.npz"])
+    assert set(again) == set(maps)
+    for name, each in maps.items():
+        if not name.endswith(".raw"):
+            assert np.abs(each - again[name]).max() <= CLOSE, name
+
+
+def test_the_zip_holds_the_maps_and_its_command_makes_them_again(page: Page, tmp_path: Path) -> None:
+    wait_for_status(page, "An example")
+    files = export(page)
+    assert set(files) == {"chelsea.iscam.png", "chelsea.iscam.npz", "chelsea.iscam.json", "command.txt"}
+    maps = maps_of(files["chelsea.iscam.npz"])
+    assert set(maps) == {*METHODS, *(f"{method}.raw" for method in METHODS)}
+    record = json.loads(files["chelsea.iscam.json"])
+    for method in METHODS:
+        assert maps[method].shape == (128, 128) and maps[f"{method}.raw"].shape == (8, 8)
+        assert maps[method].dtype == np.float32 and maps[method].min() >= 0 and maps[method].max() == 1
+        assert record["methods"][method]["complete"]
+    assert record["schema"] == 1 and record["model"] == "photo11" and record["target"]["category"] == "cat"
+    with Image.open(io.BytesIO(files["chelsea.iscam.png"])) as figure:
+        figure.load()
+        assert figure.format == "PNG" and figure.width > 600
+    assert files["command.txt"].decode().strip() == page.input_value("#command textarea").strip()
+    assert_the_command_makes_the_same_maps(files, EXAMPLES / "chelsea.jpg", tmp_path)
+
+
+# Links
+
+
+def test_a_link_brings_its_question_back(browser: Browser, app: Served) -> None:
+    """Photo, model, layer, class and all settings, with the maps; and the link that is offered then is the same again."""
+    with visit(browser, app, f"?{LINK}") as page:
+        wait_for_status(page, "^Done (before )?in")
+        for method in ("is-cam", "grad-cam"):
+            assert f"map for {CATEGORIES[2]}:" in (map_picture(page, method).get_attribute("alt") or "")
+        cards(page, "#maps", 2)
+        page.locator("#photo img[src*='coffee']").wait_for()
+        boxes = {"Model": "photo11", "Layer": "layer2 · 16x16", "Against": "none"}
+        assert {label: page.get_by_label(label, exact=True).input_value() for label in boxes} == boxes
+        assert page.get_by_label("Target class", exact=True).input_value().startswith(CATEGORIES[2])
+        assert page.get_by_label("number input for Integration steps").input_value() == "3"
+        assert page.locator("#methods input:checked").count() == 2
+        for method in ("IS-CAM", "Grad-CAM"):
+            assert page.get_by_role("checkbox", name=method, exact=True).is_checked()
+        press(page, "Advanced ▼")
+        for choice in ("linear", "logit", "exact"):
+            page.get_by_role("radio", name=choice, exact=True).wait_for()
+            assert page.get_by_role("radio", name=choice, exact=True).is_checked()
+        open_tab(page, "Export")
+        page.wait_for_function("document.querySelector('#link textarea').value !== ''")
+        link = page.input_value("#link textarea")
+        assert link.startswith(f"{app.url}/?") and parse_qs(urlsplit(link).query) == parse_qs(LINK)
+
+
+def test_a_link_that_cannot_be_followed_opens_the_page_as_usual(browser: Browser, app: Served) -> None:
+    with visit(browser, app, "?steps=999&example=coffee") as page:
+        wait_for_toast(page, "The number of integration steps is a whole number from 1 to 100.")
+        wait_for_status(page, "An example")
+        wait_for_maps_of(page, "cat")
+        assert page.get_by_label("number input for Integration steps").input_value() == "10"
+
+
+# Visitors beside each other
+
+
+def test_stop_ends_the_work(page: Page, app: Served) -> None:
+    """Within two seconds for the visitor; and the processor rests."""
+    start_a_long_run(page, "coffee")
+    assert spent_a_little_later(page, app) > 0.5  # else the measure is worth nothing
+    press(page, "Stop")
+    idle = spent_a_little_later(page, app)
+    wait_for_status(page, "^Stopped after", 500)
+    assert idle < 0.5
+
+
+def test_a_closed_page_ends_its_work(browser: Browser, app: Served) -> None:
+    with visit(browser, app) as page:
+        start_a_long_run(page, "astronaut")
+        assert spent_a_little_later(page, app) > 0.5
+    with browser.new_page() as clock:
+        assert spent_a_little_later(clock, app) < 0.5
+
+
+def test_a_second_visitor_waits_for_the_first(page: Page, browser: Browser, app: Served) -> None:
+    start_a_long_run(page, "rocket")
+    with visit(browser, app) as second:
+        take_example(second, "astronaut")
+        wait_for_status(second, "^Waiting: 1 job before yours.$")
+        press(page, "Stop")
+        wait_for_status(page, "^Stopped after")
+        wait_for_status(second, "sees .*%")
+        set_steps(second, 4)
+        press(second, "Explain")
+        wait_for_status(second, "^Done in")
+
+
+def test_a_full_queue_is_said(browser: Browser, tmp_path: Path) -> None:
+    """As many visitors as may wait do so; the next one is told in a sentence and keeps the page as it was."""
+    with ExitStack() as stack:
+        app = stack.enter_context(running_app(tmp_path))
+        page = stack.enter_context(visit(browser, app))
+        wait_for_status(page, "An example")
+        client = stack.enter_context(httpx.Client(base_url=app.url, timeout=60))
+        config = client.get("/config").json()
+        (event,) = [each for each in config["dependencies"] if each["api_name"] == "maps"]
+        parts = {part["id"]: part["props"] for part in config["components"]}
+        with (EXAMPLES / "coffee.jpg").open("rb") as photo:
+            path = client.post("/gradio_api/upload", files={"files": ("coffee.jpg", photo)}).json()[0]
+        asked = {
+            "Photo": {"path": path, "meta": {"_type": "gradio.FileData"}},
+            "Integration steps": 100,
+            "Engine": "exact",
+        }
+        data = [asked.get(parts[part]["label"], parts[part].get("value")) for part in event["inputs"]]
+        told = []  # kept, for a visitor whose messages nobody reads any more has left
+        for ahead in range(MAX_WAITING + 1):  # the first of them runs
+            body = {"data": data, "fn_index": event["id"], "session_hash": uuid.uuid4().hex}
+            client.post("/gradio_api/queue/join", json=body).raise_for_status()
+            messages = client.stream("GET", "/gradio_api/queue/data", params={"session_hash": body["session_hash"]})
+            told.append(stack.enter_context(messages).iter_lines())
+            words = "IS-CAM: " if ahead == 0 else f"Waiting: {ahead} job"
+            assert any(words in line for line in told[-1]), f"nobody said {words!r}"
+        set_steps(page, 7)
+        press(page, "Explain")
+        wait_for_toast(page, f"{MAX_WAITING} visitors are waiting already: please try again in a minute.")
+        page.get_by_role("button", name="Explain", exact=True).wait_for()
+
+
+@pytest.mark.shared
+def test_two_visitors_with_two_models_get_each_their_own(browser: Browser, shared: Path, tmp_path: Path) -> None:
+    home = shared / "data" / "torch_home"
+    with running_app(tmp_path, home) as app, visit(browser, app) as one, visit(browser, app) as other:
+        take_example(one, "coffee")
+        wait_for_status(one, "photo11 sees .*%")
+        take_example(other, "astronaut")
+        wait_for_status(other, "photo11 sees .*%")
+        choose(other, "Model", "SqueezeNet 1.0")
+        wait_for_status(other, "SqueezeNet 1.0 sees .*%")
+        for page in (one, other):
+            set_steps(page, 4)
+            press(page, "Explain")
+        for page, model, photo in ((one, "photo11", "coffee"), (other, "squeezenet1_0", "astronaut")):
+            wait_for_status(page, "^Done in", 5 * 60_000)
+            files = export(page)
+            assert json.loads(files[f"{photo}.iscam.json"])["model"] == model
+            folder = tmp_path / model
+            assert_the_command_makes_the_same_maps(files, EXAMPLES / f"{photo}.jpg", folder, TORCH_HOME=str(home))
+
+
+# Everybody
+
+
+FOCUSED = """() => {
+    const at = document.activeElement;
+    const name = at.getAttribute("aria-label") || at.closest("label")?.innerText || at.innerText || "";
+    return `${at.getAttribute("role") || at.type || at.tagName} ${name.trim()}`;
+}"""
+
+
+def test_the_keyboard_alone_reaches_everything(page: Page) -> None:
+    wait_for_status(page, "An example")
+
+    def tab_until(wanted: str) -> None:
+        seen = []
+        for _ in range(80):
+            page.keyboard.press("Tab")
+            seen.append(page.evaluate(FOCUSED))
+            if seen[-1] == wanted:
+                return
+        raise AssertionError(f"{wanted!r} is not among {seen}")
+
+    for wanted in ("submit Explain", "radio overlay", "range range slider for Opacity", "tab Compare", "tab Export"):
+        tab_until(wanted)
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('#command textarea').value !== ''")
+    tab_until("submit Download zip")
+    with page.expect_download():
+        page.keyboard.press("Enter")
+
+
+def test_everything_has_a_name(page: Page) -> None:
+    """As the browser tells it to a screen reader, for all that can be seen and used on the opened page."""
+    wait_for_status(page, "An example")
+    assert page.locator("#answer img:visible").count() == 6 and page.locator("#question img:visible").count() == 5
+    visible = "element => element.checkVisibility() && element.getBoundingClientRect().width > 0"
+    parts = [
+        element
+        for kind in ("input", "button", "img", "textarea", "select")
+        for element in page.locator(f":is(#question, #answer) {kind}").element_handles()
+        if element.evaluate(visible)
+    ]
+    assert len(parts) > 50
+    browser = page.context.new_cdp_session(page)
+    nameless = []
+    for number, element in enumerate(parts):
+        element.evaluate("(element, number) => element.setAttribute('data-number', number)", number)
+        found = browser.send(
+            "Runtime.evaluate", {"expression": f"document.querySelector('[data-number=\"{number}\"]')"}
+        )
+        asked = {"objectId": found["result"]["objectId"], "fetchRelatives": False}
+        (node,) = browser.send("Accessibility.getPartialAXTree", asked)["nodes"]
+        if not node.get("name", {}).get("value", "").strip():
+            nameless.append(element.evaluate("element => element.outerHTML.slice(0, 200)"))
+    assert nameless == []
+
+
+CONTRASTS = """parts => {
+    const context = Object.assign(document.createElement("canvas"), {width: 1, height: 1}).getContext("2d");
+    const over = (above, below) => [0, 1, 2].map(i => above[i] * above[3] + below[i] * (1 - above[3]));
+    const rgba = colour => {
+        context.clearRect(0, 0, 1, 1);
+        context.fillStyle = colour;
+        context.fillRect(0, 0, 1, 1);
+        const [red, green, blue, alpha] = context.getImageData(0, 0, 1, 1).data;
+        return [red, green, blue, alpha / 255];
+    };
+    const ground = element => {
+        if (!element) return [255, 255, 255];
+        const own = rgba(getComputedStyle(element).backgroundColor);
+        return own[3] === 1 ? own.slice(0, 3) : over(own, ground(element.parentElement));
+    };
+    const light = colour => {
+        const [red, green, blue] = colour.map(level => level / 255).map(
+            level => level <= 0.04045 ? level / 12.92 : ((level + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+    };
+    return [...document.querySelectorAll(parts)].filter(each => each.checkVisibility() && each.innerText.trim()).map(each => {
+        const below = ground(each);
+        const levels = [light(over(rgba(getComputedStyle(each).color), below)), light(below)];
+        return [(Math.max(...levels) + 0.05) / (Math.min(...levels) + 0.05), each.innerText];
+    });
+}"""
+WORDS = "#status .line, figcaption strong, figcaption span, [role=tab], .overflow-dropdown button"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, {"width": 1366, "height": 768}], ids=["phone", "desk"])
+def test_words_are_legible_and_nothing_sticks_out(
+    theme: str, size: dict[str, int], browser: Browser, app: Served
+) -> None:
+    """In every tab: nothing is wider than the screen, and words contrast with their ground by 4.5 at least (WCAG AA)."""
+    filled = {"Compare": "#maps", "Classes": "#classes", "Integration": "#film", "Layers": "#layers"}
+    faint, wide = set(), {}
+    with visit(browser, app, f"?__theme={theme}", viewport=size) as page:
+        wait_for_status(page, "An example")
+        assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
+        for name in STUDIO:
+            open_tab(page, name)
+            if name in filled:
+                page.locator(f"{filled[name]} img").first.wait_for()
+            wait_for_status(page, "^(An example|Done)")
+            wide[name] = page.evaluate("document.documentElement.scrollWidth") - size["width"]
+            found = page.evaluate(CONTRASTS, WORDS)
+            assert len(found) > (8 if name in filled else 2)
+            faint |= {(round(ratio, 2), words) for ratio, words in found if ratio < 4.5}
+    assert {name: pixels for name, pixels in wide.items() if pixels > 0} == {}
+    assert faint == set()

@@ -1,0 +1,107 @@
+"""How fast the page is, in a real Chromium on this machine: `python -m tests.browser.timing` (needs nothing else to run).
+
+Every figure is seen in the browser: from the click, or the change, until the picture is there.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+from playwright.sync_api import Page, sync_playwright
+
+from tests.browser.conftest import ARGUMENTS, CHROMIUM
+from tests.serving import ROOT, running_app
+
+EXAMPLES = ("astronaut", "coffee", "rocket")  # not the one that the page opens with
+ROUNDS = 3
+
+
+def seconds(action: Callable[[], object], page: Page, condition: str, given: object = None) -> float:
+    """From an action until a condition of the page, looked at in every frame that is drawn."""
+    started = time.perf_counter()
+    action()
+    page.wait_for_function(condition, arg=given, polling="raf")
+    return time.perf_counter() - started
+
+
+def picture(page: Page) -> str:
+    return page.get_attribute("#map-is-cam img", "src") or ""
+
+
+CHANGED = "before => document.querySelector('#map-is-cam img')?.src !== before"
+FINISHED = "document.querySelector('#status').innerText.startsWith('Done')"
+
+
+def explained(page: Page, example: str, found: dict[str, list[float]]) -> None:
+    """An example that nobody has asked about: its maps, another class, other looks."""
+    index = sorted(file.stem for file in (ROOT / "assets" / "examples").glob("*.jpg")).index(example)
+    page.locator("#examples button").nth(index).click()
+    page.wait_for_function("document.querySelector('#status').innerText.includes(' sees ')")
+    page.wait_for_timeout(500)
+    started = time.perf_counter()
+    page.get_by_role("button", name="Explain", exact=True).click()
+    page.wait_for_function("document.querySelector('#maps img')", polling="raf")
+    found["first map after the click"].append(time.perf_counter() - started)
+    page.wait_for_function("document.querySelector('#map-is-cam img')", polling="raf")
+    found["IS-CAM's map, provisional or final"].append(time.perf_counter() - started)
+    page.wait_for_function(FINISHED, polling="raf")
+    found["all default methods"].append(time.perf_counter() - started)
+    page.wait_for_timeout(500)
+    for colours in ("magma", "viridis"):
+        box = page.get_by_label("Colour map", exact=True)
+        box.click()
+        option = page.get_by_role("option", name=colours)
+        option.wait_for()
+        before = picture(page)
+        found["another colour map"].append(seconds(option.click, page, CHANGED, before))
+        page.wait_for_timeout(300)
+    for opacity in ("0.8", "0.5"):
+        box, before = page.get_by_label("number input for Opacity"), picture(page)
+        box.fill(opacity)
+        found["another opacity"].append(seconds(lambda box=box: box.press("Enter"), page, CHANGED, before))
+        page.wait_for_timeout(300)
+    box = page.get_by_label("Target class", exact=True)
+    for place in (1, 2):
+        box.click()
+        option = page.get_by_role("option").nth(place)
+        option.wait_for()
+        name = (option.inner_text().split(" · ")[0]).strip("✓ \n")
+        shown = "name => [...document.querySelectorAll('#maps img')].every(image => image.alt.includes(`for ${name}:`))"
+        found["another class, all maps"].append(seconds(option.click, page, shown, name))
+        page.wait_for_function(FINISHED)
+        page.wait_for_timeout(300)
+
+
+def main() -> None:
+    names = ("server ready after `python app.py`", "page interactive", "first map after the click")
+    names += ("IS-CAM's map, provisional or final", "all default methods", "another class, all maps")
+    found: dict[str, list[float]] = {name: [] for name in (*names, "another opacity", "another colour map")}
+    with sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        for _ in range(ROUNDS):
+            started = time.perf_counter()
+            with tempfile.TemporaryDirectory() as folder, running_app(Path(folder)) as app:
+                found[names[0]].append(time.perf_counter() - started)
+                page = browser.new_page(viewport={"width": 1366, "height": 768})
+                page.goto(app.url)
+                page.wait_for_function("document.querySelector('#status')?.innerText.startsWith('An example')")
+                page.close()
+                page = browser.new_page(viewport={"width": 1366, "height": 768})
+                ready = "document.querySelector('#map-is-cam img') && document.querySelector('#explain:enabled')"
+                found["page interactive"].append(seconds(lambda page=page: page.goto(app.url), page, ready))
+                page.wait_for_timeout(1000)
+                for example in EXAMPLES:
+                    explained(page, example, found)
+                page.close()
+        browser.close()
+    print("| photo11, two cores, in Chromium | median, s | largest, s |\n| --- | --- | --- |")
+    for name, values in found.items():
+        print(f"| {name} | {median(values):.2f} | {max(values):.2f} |")
+
+
+if __name__ == "__main__":
+    main()

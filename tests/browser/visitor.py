@@ -1,0 +1,130 @@
+"""A visitor's hands and eyes: how a page is opened, asked and read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.serving import Served
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Locator, Page
+
+SLOW = 60_000  # milliseconds; on a busy machine a step may take long
+METHODS = ("is-cam", "score-cam", "grad-cam", "grad-cam++")  # what a page asks for unless it is told otherwise
+PHONE = {"width": 390, "height": 844}
+
+
+@contextmanager
+def visit(browser: Browser, app: Served, query: str = "", **options: Any) -> Iterator[Page]:
+    """A page of a visitor's own; at the end nothing may have been asked of another host, and nothing have gone wrong."""
+    elsewhere: list[str] = []
+    faults: list[str] = []
+    context = browser.new_context(**{"viewport": {"width": 1366, "height": 768}} | options)
+    context.set_default_timeout(SLOW)
+    page = context.new_page()
+
+    def guard(route) -> None:  # type: ignore[no-untyped-def]
+        if route.request.url.startswith((f"{app.url}/", "data:", "blob:")):
+            route.continue_()
+        else:
+            elsewhere.append(route.request.url)
+            route.abort()
+
+    page.route("**/*", guard)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    try:
+        page.goto(f"{app.url}/{query}")
+        page.wait_for_selector("#predictions table")
+        yield page
+    finally:
+        context.close()
+    assert elsewhere == []
+    assert faults == []
+
+
+def wait_for_status(page: Page, words: str, milliseconds: float = SLOW) -> str:
+    """The status line once it matches."""
+    from playwright.sync_api import expect
+
+    expect(page.locator("#status .line")).to_have_text(re.compile(words), timeout=milliseconds)
+    return page.inner_text("#status .line")
+
+
+def wait_for_toast(page: Page, words: str) -> None:
+    page.get_by_test_id("toast-text").filter(has_text=words).wait_for()
+
+
+def upload(page: Page, file: Path) -> None:
+    page.set_input_files("#photo input[type=file]", file)
+
+
+def take_example(page: Page, name: str) -> None:
+    """Choose an example by its file's name; it is the photo now."""
+    page.locator(f"#examples button:has(img[src*='{name}'])").click()
+    page.locator(f"#photo img[src*='{name}']").wait_for()
+
+
+def press(page: Page, button: str) -> None:
+    page.get_by_role("button", name=button, exact=True).click()
+
+
+def set_steps(page: Page, steps: int) -> None:
+    page.get_by_label("number input for Integration steps").fill(str(steps))
+
+
+def choose(page: Page, label: str, words: str) -> None:
+    """Choose in a dropdown by typing, with the keyboard alone."""
+    box = page.get_by_label(label, exact=True)
+    box.focus()
+    box.press("Control+a")
+    box.press_sequentially(words)
+    page.wait_for_function(
+        """words => {
+            const options = [...document.querySelectorAll("[role=option]")];
+            return options.length > 0 && options.every(option => option.innerText.includes(words));
+        }""",
+        arg=words,
+    )
+    box.press("Enter")
+    assert words in box.input_value()
+
+
+def open_tab(page: Page, name: str) -> None:
+    """Open a tab, which on a narrow screen may be in a menu."""
+    tab = page.get_by_role("tab", name=name, exact=True)
+    if not tab.is_visible():
+        page.get_by_label("More tabs").click()
+        tab = page.locator(".overflow-dropdown").get_by_text(name, exact=True)
+    tab.click()
+
+
+def cards(page: Page, part: str, count: int) -> Locator:
+    """The pictures of a part of the page, once there are so many that can be seen."""
+    from playwright.sync_api import expect
+
+    pictures = page.locator(f"{part} figure:not(.waiting) img:visible")
+    expect(pictures).to_have_count(count, timeout=SLOW)
+    return pictures
+
+
+def map_picture(page: Page, method: str) -> Locator:
+    return page.locator(f"[id='map-{method}'] img")
+
+
+def wait_for_maps_of(page: Page, category: str) -> None:
+    """Until the pictures of all four methods say that they are of this class."""
+    from playwright.sync_api import expect
+
+    for method in METHODS:
+        expect(map_picture(page, method)).to_have_attribute("alt", re.compile(f"map for {category}:"), timeout=SLOW)
+
+
+def wait_for_another(page: Page, selector: str, before: str | None) -> None:
+    """Until the first such picture shows something else than before."""
+    changed = "([selector, before]) => ![undefined, before].includes(document.querySelector(selector)?.src)"
+    page.wait_for_function(changed, arg=[selector, before])
