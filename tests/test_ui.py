@@ -862,6 +862,16 @@ def test_another_class_of_an_explained_photo_is_explained_at_once(
     assert "dog rather than cat" in shown(state[page.contrast])
 
 
+def test_a_class_is_not_set_against_itself(
+    handlers: Handlers, photo: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(gr, "Warning", warnings.append)
+    Watcher(handlers.explain(asked(handlers, photo), visitor())).finished()
+    (state,) = handlers.switch(asked(handlers, photo, target=2, against=2), visitor())
+    assert state == {handlers.page.ask["against"]: text.NOBODY} and "the same" in warnings[0]
+
+
 def test_explain_before_the_prediction_takes_the_new_photos_class(
     handlers: Handlers, photo: dict[str, str], network: StandIn
 ) -> None:

@@ -178,9 +178,12 @@ class Handlers:
             return
         try:
             question, look = self._question(values), self._look(values)
-        except (ValueError, OSError) as error:  # such as twice the same class
+        except (ValueError, OSError) as error:
+            against = self.page.ask["against"]
+            if values[self.page.ask["target"]] != values[against]:
+                raise gr.Error(str(error), print_exception=False) from error
             gr.Warning(str(error))
-            yield {self.page.ask["against"]: text.NOBODY}
+            yield {against: text.NOBODY}  # a class that speaks against itself would be refused by every tab
             return
         yield from self._maps(question, look, request, new_choices=False)
 
