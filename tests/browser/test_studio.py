@@ -215,7 +215,7 @@ def maps_of(file: bytes) -> dict[str, np.ndarray]:
 
 
 def assert_the_command_makes_the_same_maps(
-    files: dict[str, bytes], photo: Path, folder: Path, **environment: str
+    files: dict[str, bytes], photo: Path, folder: Path, close: float = CLOSE, **environment: str
 ) -> None:
     """The command of a zip, run on the photo's file, gives the zip's maps."""
     words = shlex.split(files["command.txt"].decode())
@@ -227,7 +227,7 @@ def assert_the_command_makes_the_same_maps(
     assert set(again) == set(maps)
     for name, each in maps.items():
         if not name.endswith(".raw"):
-            assert np.abs(each - again[name]).max() <= CLOSE, name
+            assert np.abs(each - again[name]).max() <= close, name
 
 
 def test_the_zip_holds_the_maps_and_its_command_makes_them_again(page: Page, tmp_path: Path) -> None:
@@ -247,6 +247,16 @@ def test_the_zip_holds_the_maps_and_its_command_makes_them_again(page: Page, tmp
         assert figure.format == "PNG" and figure.width > 600
     assert files["command.txt"].decode().strip() == page.input_value("#command textarea").strip()
     assert_the_command_makes_the_same_maps(files, EXAMPLES / "chelsea.jpg", tmp_path)
+
+
+def test_exact_maps_are_the_same_to_four_digits(browser: Browser, app: Served, tmp_path: Path) -> None:
+    """On the page and on the command line."""
+    query = "?engine=exact&steps=3&path=linear&methods=is-cam,score-cam,layer-cam&example=rocket"
+    with visit(browser, app, query) as page:
+        wait_for_status(page, "^Done in")
+        files = export(page)
+    assert json.loads(files["rocket.iscam.json"])["engine"] == "exact"
+    assert_the_command_makes_the_same_maps(files, EXAMPLES / "rocket.jpg", tmp_path, close=1e-4)
 
 
 # Links
