@@ -29,13 +29,16 @@ LAYERS = (
     "One method for the target class over the layers of the network, with the number and size of their maps: deep layers "
     "know more and place it more coarsely."
 )
-# Gradio gives the pictures of its examples no text alternative
+# Gradio gives the pictures of its examples no text alternative, and draws them some time after the page has loaded
 NAMED_EXAMPLES = """() => {
-    for (const button of document.querySelectorAll("#examples button")) {
-        const image = button.querySelector("img");
-        const name = image && decodeURIComponent(image.src).split("/").pop().replace(/\\.[a-z]+$/, "");
-        if (name) { button.setAttribute("aria-label", `Example: ${name}`); image.alt = name; }
-    }
+    const name = () => {
+        for (const image of document.querySelectorAll("#examples button img[alt='']")) {
+            image.alt = decodeURIComponent(image.src).split("/").pop().replace(/\\.[a-z]+$/, "");
+            image.closest("button").setAttribute("aria-label", `Example: ${image.alt}`);
+        }
+    };
+    name();
+    new MutationObserver(name).observe(document.body, { subtree: true, childList: true, attributeFilter: ["src"] });
 }"""
 NOBODY = -1  # the value of "Against" when there is no second class
 
