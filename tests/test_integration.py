@@ -158,7 +158,10 @@ def test_channels_come_in_the_order_of_their_shares() -> None:
 
 
 def test_passes_are_counted_and_none_is_run_twice() -> None:
-    """The exact engine lacks the blank photo alone, the fast one a few passes of the channels shown; a second call nothing."""
+    """The exact engine lacks the blank photo alone, the fast one a few passes of the channels shown; asked again, nothing.
+
+    But the scores of those channels are news to the fast engine's estimate of its error, for which it may run a few more.
+    """
     model = replace(model_of("photo11"))
     counter = RowCounter(model)
 
@@ -179,7 +182,9 @@ def test_passes_are_counted_and_none_is_run_twice() -> None:
     analysis = fast.analyse(CHELSEA)
     for steps in (10, 50):
         fast.explain(analysis, steps=steps)
-        assert 0 < rows(fast, analysis, steps=steps) <= CHANNELS * min(steps, MAX_POINTS)
+        first = rows(fast, analysis, steps=steps)
+        assert 0 < first <= CHANNELS * min(steps, MAX_POINTS)
+        assert rows(fast, analysis, steps=steps) <= first / 4
         assert rows(fast, analysis, steps=steps) == 0
         assert fast.explain(analysis, steps=steps).forward_passes == 0
     counter.remove()
