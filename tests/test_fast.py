@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import iscam
 from iscam.explain import Analysis, Explainer, Progress
-from iscam.fast import FEW_CHANNELS, PAYS
+from iscam.fast import FEW_CHANNELS, FUTILE, GROWTH, PAYS, PILOTS
 from iscam.models import LoadedModel
 from iscam.path import PATHS, WEIGHTINGS
 from tests.conftest import ROOT, loaded
@@ -96,10 +96,16 @@ def test_other_questions_are_answered_as_near(asked: dict[str, object]) -> None:
 
 
 def test_a_hard_question_costs_little_more_than_the_exact_answer() -> None:
-    """Where two classes weigh channels alike, hardly a pass can be spared: the rest is run exactly in the end."""
+    """Where two classes weigh channels alike, hardly a pass can be spared: the rest is run exactly in the end.
+
+    How many rough passes are run until then depends on how cheap the processor makes them. It is never more than a look at
+    all channels, the pilots, half of the exact passes, and the block with which that half is passed.
+    """
+    exact = 224 * 10
+    given_up = (224 + 2 * PILOTS * 10 + FUTILE * exact) * (1 + GROWTH)
     explainer = Explainer(model_of("photo11"), tolerance=1e-4)
     found = explainer.explain(explainer.analyse(CHELSEA), target="dog", against="cat", weighting="logit")
-    assert 224 * 10 < found.forward_passes <= 1.5 * 224 * 10 + 50
+    assert exact < found.forward_passes <= given_up + exact
     wanted = Explainer.explain(*exact_of("photo11", CHELSEA), target="dog", against="cat", weighting="logit")
     assert found.estimated_error is not None
     assert found.estimated_error < 1e-4
