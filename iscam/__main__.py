@@ -1,4 +1,4 @@
-"""The command line: `python -m iscam explain PHOTO...`, `python -m iscam models` and `python -m iscam benchmark`.
+"""The command line: `python -m iscam explain PHOTO...`, `evaluate FOLDER`, `models` and `benchmark`.
 
 Arguments are checked before torch is loaded, so that a wrong one is answered at once.
 """
@@ -12,18 +12,25 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from .controls import CONTROLS
 from .methods import DEFAULT_ENGINE, DEFAULT_METHODS, DEFAULT_SAMPLES, ENGINES, MAX_SAMPLES, METHODS, refusal
+from .metrics import CURVE_STEPS, METRICS
 from .models import DEFAULT_MODEL, MODELS, load_model
 from .path import DEFAULT_STEPS, MAX_STEPS, PATHS, WEIGHTINGS
 
+T = TypeVar("T")
+DEFAULT_METRICS = tuple(key for key, row in METRICS.items() if row.needs in ("masked", "curve"))
+THREADS = 2  # of each process that evaluates, however many there are: their number moves scores by 1e-6
 EXAMPLES = Path(__file__).resolve().parent.parent / "assets" / "examples"
 
 if TYPE_CHECKING:
+    from .dataset import Item
     from .explain import Analysis, Explainer, Explanation, Progress
+    from .models import LoadedModel
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,11 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     listing = commands.add_parser("models", help="list the models with their layers")
     listing.add_argument("--json", action="store_true", help="for programs")
     _add_benchmark(commands.add_parser("benchmark", help="how fast the maps are on this machine, and how exact"))
+    _add_evaluate(commands.add_parser("evaluate", help="how faithful the maps are, over a folder of photos"))
     options = parser.parse_args(arguments)
+    run = {"models": _models, "benchmark": _benchmark, "evaluate": _evaluate, "explain": _explain}[options.command]
     try:
-        if options.command == "models":
-            return _models(options.json)
-        return _benchmark(options) if options.command == "benchmark" else _explain(options)
+        return run(options)
     except (ValueError, OSError) as error:
         _complain(f"python -m iscam {options.command}: {error}")
         return 2
@@ -49,8 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _add_explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
-    parser.add_argument("--model", choices=tuple(MODELS), metavar="KEY", help=f"default {DEFAULT_MODEL}; see `models`")
-    parser.add_argument("--layer", help="a layer's name; see `models` for sensible ones")
+    _add_model(parser)
     parser.add_argument("--target", help="class index or category; default: the most probable class of each photo")
     parser.add_argument("--against", help="a second class: show what speaks for the target rather than for this one")
     parser.add_argument("--methods", type=_methods, default=DEFAULT_METHODS, metavar="KEY,KEY", help=", ".join(METHODS))
@@ -59,6 +65,25 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--path", choices=PATHS, default=PATHS[0])
     parser.add_argument("--weighting", choices=WEIGHTINGS, default=WEIGHTINGS[0])
+    _add_numbers(parser)
+    parser.add_argument("--out", type=Path, default=Path("iscam-out"), metavar="DIR", help="default iscam-out")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    """Which network is asked, at which layer."""
+    parser.add_argument("--model", choices=tuple(MODELS), metavar="KEY", help=f"default {DEFAULT_MODEL}; see `models`")
+    parser.add_argument("--layer", help="a layer's name; see `models` for sensible ones")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--arch", help="the torchvision architecture of --checkpoint, or photo11")
+    parser.add_argument("--checkpoint", type=Path, help="your own weights (.safetensors, or a torch state dict)")
+    parser.add_argument("--labels", type=Path, help="categories of --checkpoint, one per line")
+    parser.add_argument("--input-size", type=_whole(16, 1024), help="side of the network's input in pixels")
+    parser.add_argument("--mean", type=_three, metavar="R,G,B")
+    parser.add_argument("--std", type=_three_positive, metavar="R,G,B")
+
+
+def _add_numbers(parser: argparse.ArgumentParser) -> None:
+    """How the maps are computed."""
     parser.add_argument("--engine", choices=ENGINES, default=DEFAULT_ENGINE)
     parser.add_argument(
         "--samples",
@@ -68,14 +93,37 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=_whole(0, 2**32 - 1), default=0)
     parser.add_argument("--tolerance", type=_fraction, default=0.01, help="how far a map may be from the exact one")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--arch", help="the torchvision architecture of --checkpoint, or photo11")
-    parser.add_argument("--checkpoint", type=Path, help="your own weights (.safetensors, or a torch state dict)")
-    parser.add_argument("--labels", type=Path, help="categories of --checkpoint, one per line")
-    parser.add_argument("--input-size", type=_whole(16, 1024), help="side of the network's input in pixels")
-    parser.add_argument("--mean", type=_three, metavar="R,G,B")
-    parser.add_argument("--std", type=_three_positive, metavar="R,G,B")
-    parser.add_argument("--out", type=Path, default=Path("iscam-out"), metavar="DIR", help="default iscam-out")
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source", type=Path, metavar="FOLDER", help="of photos, of class folders, or a CSV (file, class)"
+    )
+    _add_model(parser)
+    parser.add_argument(
+        "--target", choices=("predicted", "label"), default="predicted", help="the class to explain; default predicted"
+    )
+    parser.add_argument(
+        "--methods", type=_measured, default=DEFAULT_METHODS, metavar="KEY,KEY", help=", ".join(METHODS)
+    )
+    parser.add_argument(
+        "--steps", type=_several(_whole(1, MAX_STEPS)), default=(DEFAULT_STEPS,), metavar="N,N", help="of IS-CAM"
+    )
+    parser.add_argument("--path", type=_several(_one_of(PATHS)), default=PATHS[:1], metavar="KEY,KEY")
+    parser.add_argument("--weighting", type=_several(_one_of(WEIGHTINGS)), default=WEIGHTINGS[:1], metavar="KEY,KEY")
+    _add_numbers(parser)
+    parser.add_argument("--metrics", type=_metrics, default=DEFAULT_METRICS, metavar="KEY,KEY", help=", ".join(METRICS))
+    parser.add_argument(
+        "--curve-steps",
+        type=_whole(2, 1000),
+        default=CURVE_STEPS,
+        help=f"of insertion, deletion; default {CURVE_STEPS}",
+    )
+    parser.add_argument("--limit", type=_whole(1, 10**9), help="photos, drawn by --seed; default: all")
+    parser.add_argument(
+        "--threads", type=_whole(1, 1024), default=THREADS, help="of each process; rows depend on it in the sixth digit"
+    )
+    parser.add_argument("--out", type=Path, default=Path("iscam-evaluation"), metavar="DIR", help="default %(default)s")
 
 
 def _add_benchmark(parser: argparse.ArgumentParser) -> None:
@@ -93,6 +141,25 @@ def _models_named(text: str) -> tuple[str, ...]:
 
 def _methods(text: str) -> tuple[str, ...]:
     return _keys(text, METHODS, "method")
+
+
+def _measured(text: str) -> tuple[str, ...]:
+    """Methods to be measured; controls may be named, and are there in any case."""
+    found = tuple(key for key in _keys(text, (*METHODS, *CONTROLS), "method") if key in METHODS)
+    return found or _methods("")
+
+
+def _metrics(text: str) -> tuple[str, ...]:
+    return _keys(text, METRICS, "metric")
+
+
+def _one_of(table: Collection[str]) -> Callable[[str], str]:
+    return lambda text: _keys(text, table, "choice")[0]
+
+
+def _several(one: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
+    """Values with commas between, each but once."""
+    return lambda text: tuple(dict.fromkeys(one(part) for part in text.split(",")))
 
 
 def _keys(text: str, table: Collection[str], noun: str) -> tuple[str, ...]:
@@ -147,7 +214,7 @@ def _three_positive(text: str) -> tuple[float, float, float]:
     return values
 
 
-def _models(as_json: bool) -> int:
+def _models(options: argparse.Namespace) -> int:
     rows = [
         {
             "key": spec.key,
@@ -158,7 +225,7 @@ def _models(as_json: bool) -> int:
         }
         for spec in MODELS.values()
     ]
-    if as_json:
+    if options.json:
         print(json.dumps(rows, indent=2))
         return 0
     for spec in MODELS.values():
@@ -173,9 +240,7 @@ def _explain(options: argparse.Namespace) -> int:
         raise ValueError(
             f"{METHODS[general[0]].label} gives the same map for every class: leave it out with --against."
         )
-    if options.arch is None:
-        spec = MODELS[options.model or DEFAULT_MODEL]
-        _refuse(options.methods, spec.label, spec.head_layer, options.layer or spec.layer)
+    _refuse_early(options)
     photos = []
     for photo in options.photos:
         if os.path.isfile(photo):  # Path.is_file raises on an overlong name
@@ -192,17 +257,7 @@ def _explain(options: argparse.Namespace) -> int:
     from .export import free_stem, real_path, results, write_results
 
     set_threads()
-    model = load_model(
-        options.model or DEFAULT_MODEL,
-        arch=options.arch,
-        checkpoint=options.checkpoint,
-        labels=options.labels,
-        input_size=options.input_size,
-        mean=options.mean,
-        std=options.std,
-        device=options.device,
-    )
-    _refuse(options.methods, model.label, model.head_layer, options.layer or model.layer)
+    model = _load(options)
     explainer = Explainer(model, options.engine, options.tolerance)
     model.find_layer(options.layer)
     named = [model.find_class(name) for name in (options.target, options.against) if name is not None]
@@ -229,12 +284,83 @@ def _explain(options: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
+def _evaluate(options: argparse.Namespace) -> int:
+    _check_own(options)
+    _refuse_early(options)
+    from .dataset import find_items, sample
+
+    items = sample(find_items(options.source), options.limit, options.seed)
+    boxes = any(item.box is not None for item in items)
+    if not boxes and (missing := [METRICS[key].label for key in options.metrics if METRICS[key].needs == "box"]):
+        raise ValueError(f"{missing[0]} needs boxes: a CSV with columns left, top, right, bottom.")
+    _make_folder(options.out)
+
+    import torch
+    from tqdm import tqdm
+
+    from .backend import has_bf16
+    from .evaluate import Settings, crew, evaluate, machine
+    from .summary import write_evaluation
+
+    with crew(options.device) as group:
+        model = _load(options)
+        settings = Settings(
+            model=model.key,
+            weights_sha256=model.weights_sha256,
+            layer=model.find_layer(options.layer),
+            bfloat16=options.engine == "fast" and has_bf16(torch.device(options.device)),
+            **{
+                name: getattr(options, name)
+                for name in (
+                    *("methods", "target", "steps", "path", "weighting", "engine", "tolerance", "samples", "seed"),
+                    *("metrics", "curve_steps", "threads"),
+                )
+            },
+        )
+
+        def progress(mine: Sequence[Item]) -> Iterable[Item]:
+            name = "photos" if group.size == 1 else f"photos of process {group.rank + 1} of {group.size}"
+            return tqdm(mine, desc=name, unit="photo", disable=group.rank > 0)
+
+        found = evaluate(model, items, settings, options.out, group, progress)
+        if found is not None:
+            write_evaluation(options.out, found, machine(group, options.device))
+            for photo, problem in found.problems.items():
+                _complain(f"{photo}: {problem}")
+            print((options.out / "summary.md").read_text(encoding="utf-8"))
+    return 0
+
+
+def _load(options: argparse.Namespace) -> LoadedModel:
+    """The model of the options. Raises ValueError, a sentence, if one of the methods cannot serve it."""
+    model = load_model(
+        options.model or DEFAULT_MODEL,
+        arch=options.arch,
+        checkpoint=options.checkpoint,
+        labels=options.labels,
+        input_size=options.input_size,
+        mean=options.mean,
+        std=options.std,
+        device=options.device,
+    )
+    _refuse(options.methods, model.label, model.head_layer, options.layer or model.layer)
+    return model
+
+
+def _refuse_early(options: argparse.Namespace) -> None:
+    """Refuse methods that a listed model cannot serve, before anything is loaded."""
+    if options.arch is None:
+        spec = MODELS[options.model or DEFAULT_MODEL]
+        _refuse(options.methods, spec.label, spec.head_layer, options.layer or spec.layer)
+
+
 def _benchmark(options: argparse.Namespace) -> int:
     if not os.path.isdir(options.photos):
         raise ValueError(f"There is no folder {options.photos}: name a folder of pictures with --photos.")
     _make_folder(options.out)
     from .backend import set_threads
-    from .benchmark import benchmark, find_photos
+    from .benchmark import benchmark
+    from .images import find_photos
     from .report import write_report
 
     set_threads()

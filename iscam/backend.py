@@ -23,6 +23,7 @@ BATCH_SECONDS = 0.12  # a batch is the grain of a stop: aim at half of the 0.25 
 SIZES = {"cpu": (1, 4, 8, 16), "cuda": (1, 16, 64, 128)}  # small batches stay in a CPU's caches; few shapes to plan for
 TRIES = 2  # of each size: the first one pays for planning
 LARGE_BLOCK = 2**25 - 2**13  # bytes; just below the largest threshold
+GAIN = 2.0  # of rough passes over precise ones, where it may not be measured
 RETRY = 16  # batches after which each size is tried once more, then after twice as many, and so on
 
 Swap = tuple[dict[str, Any], str, Any]  # a dictionary of a module, a name in it, and what to put there
@@ -52,8 +53,8 @@ class Pace:
     have spoilt a try.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._sizes = SIZES[device.type]
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self._sizes = tuple(sizes)
         self._best: dict[int, float] = {}  # seconds per row, by size
         self._tries = dict.fromkeys(self._sizes, 0)
 
@@ -88,15 +89,19 @@ class Backend:
 
     `folds` are convolutions, each with the batch norm that alone reads it (see `capture.foldable`); those of another network
     are left out. The weights are read once, when a kind of pass is first used. `seconds` counts the time in the network.
+    With a `batch`, all batches have so many rows, and rough passes are taken to be GAIN times as fast as precise ones, so
+    that which passes are run does not depend on how long they take.
     """
 
-    def __init__(self, network: nn.Module, folds: Sequence[Fold] = ()) -> None:
+    def __init__(self, network: nn.Module, folds: Sequence[Fold] = (), batch: int | None = None) -> None:
         self.network = network
         self.device = next(network.parameters()).device
+        self._sizes = SIZES[self.device.type] if batch is None else (batch,)
         # glibc raises its thresholds to a large block that is freed, and from then on keeps the memory of the activations
         # instead of fetching it from the system again for every pass, which takes up to a fifth of a small network's time
         torch.empty(LARGE_BLOCK, dtype=torch.uint8)
         self.has_rough = has_bf16(self.device)
+        self._timed = batch is None
         self.seconds = 0.0
         parts = set(network.modules())
         self._folds = tuple(fold for fold in folds if parts.issuperset(fold))
@@ -113,11 +118,13 @@ class Backend:
 
     def pace(self, kind: str) -> Pace:
         """The batch size of one kind of pass, learnt over all photos."""
-        return self._paces.setdefault(kind, Pace(self.device))
+        return self._paces.setdefault(kind, Pace(self._sizes))
 
     @property
     def gain(self) -> float | None:
         """How many times as long a precise pass takes as a rough one; None before both have been timed."""
+        if not self._timed:
+            return GAIN
         rough, precise = self.pace("rough").seconds_per_row, self.pace("precise").seconds_per_row
         return precise / rough if math.isfinite(rough) and math.isfinite(precise) else None
 

@@ -39,7 +39,6 @@ GROWTH_STEPS = (1, 2, 5, 10, 20, 50, 100)
 SIZES = (0.5, 1.0, 1.5)  # of a network's input, in its own side
 PASSES = 16  # rows of the batch by which a pass is timed
 REPEATS = 5
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".heic")
 TORCHCAM, WITHOUT_BF16 = "torchcam", "fast, without bfloat16"  # beside the engines of `methods.ENGINES`
 
 Say = Callable[[str], None]
@@ -137,11 +136,6 @@ def benchmark(models: Sequence[str], photos: Sequence[Path], against: str | None
             say(f"{model.label}: growth")
             report.growth.extend(_grow(model, photos[0]))
     return report
-
-
-def find_photos(folder: Path) -> list[Path]:
-    """The pictures in a folder, by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
 
 
 # Maps

@@ -109,6 +109,10 @@ class Explanation:
     against_index: int | None = None
 
 
+class Stopped(Exception):
+    """Raised where a run that was stopped has nothing to show."""
+
+
 @dataclass(frozen=True, eq=False)
 class Progress:
     """How far a run is, in input rows; `preview()` makes the map of what is known so far (in the computing thread)."""
@@ -155,18 +159,29 @@ class Explainer:
             ValueError: a photo that cannot be read, or a layer that has no maps; one sentence.
         """
         model = self.model
-        layer = model.find_layer(layer)
         upright = read_photo(photo)
+        image = model.transforms(_middle(upright.image))[None]
+        return self._analysis(upright.reduced(), model.geometry.crop(upright.size), image, model.find_layer(layer))
+
+    def changed(self, analysis: Analysis, image: Tensor) -> Analysis:
+        """The same photo with another input (1, 3, H, W), such as the one masked by a map: one forward pass.
+
+        Raises:
+            ValueError: the network gives no finite scores for it; one sentence.
+        """
+        return self._analysis(analysis.photo, analysis.crop, image, analysis.layer)
+
+    def _analysis(self, photo: Photo, crop: tuple[int, int, int, int], image: Tensor, layer: str) -> Analysis:
+        model = self.model
         device = next(model.network.parameters()).device
-        forward = capture.forward_pass(model.network, layer, model.transforms(_middle(upright.image))[None].to(device))
+        forward = capture.forward_pass(model.network, layer, image.to(device))
         if not forward.logits.isfinite().all():
             raise ValueError(f"{model.label} gives no finite scores for this photo: check its weights, mean and std.")
         probabilities = forward.logits.softmax(0).cpu().numpy()
         top = probabilities.argsort()[::-1][:5]
         predictions = tuple(Prediction(int(i), model.categories[i], float(probabilities[i])) for i in top)
         table = ScoreTable(forward.logits, len(forward.activations))
-        crop = model.geometry.crop(upright.size)
-        return Analysis(upright.reduced(), crop, predictions, probabilities, layer, forward, table, {})
+        return Analysis(photo, crop, predictions, probabilities, layer, forward, table, {})
 
     def subject(self, analysis: Analysis) -> Subject:
         """What can be kept of an analysis."""
@@ -193,9 +208,24 @@ class Explainer:
         if explanation.against_index is not None:
             raise ValueError("The map of a contrast is signed, so it cannot mask a photo.")
         image = analysis.forward.image
+        masked = image * torch.from_numpy(explanation.heatmap).to(image)
+        return float(self.probability(masked, explanation.class_index)[0])
+
+    def probability(self, images: Tensor, class_index: int, stop: threading.Event | None = None) -> Tensor:
+        """Class probability (n,) in [0, 1] of inputs (n, 3, H, W).
+
+        Raises:
+            ValueError: the network gives no finite scores for one of them; one sentence.
+            Stopped: `stop` was set before the last batch.
+        """
+        found: list[Tensor] = []
         with capture.undisturbed(self.model.network):
-            logits = finite(self.backend.logits(image * torch.from_numpy(explanation.heatmap).to(image)))
-        return float(logits[0].softmax(0)[explanation.class_index])
+            while (left := images[sum(map(len, found)) :]).shape[0]:
+                if stop is not None and stop.is_set():
+                    raise Stopped
+                batch = left[: self.backend.pace("precise").rows(len(left))]
+                found.append(finite(self.backend.logits(batch)).softmax(1)[:, class_index])
+        return torch.cat(found)
 
     def refusal(self, method: str, layer: str | None = None) -> str | None:
         """Why the method cannot serve this model's layer, in one sentence; None if it can."""

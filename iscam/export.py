@@ -79,11 +79,26 @@ def describe_run(
             }
             for e in explanations
         },
-        "versions": {"iscam": __version__, "python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
+        "versions": versions(),
     }
     if first.against_index is not None:
         record["against"] = named(first.against_index)
     return record
+
+
+def versions() -> dict[str, str]:
+    """Of this program and of what its results depend on."""
+    return {"iscam": __version__, "python": platform.python_version(), **{p: version(p) for p in PACKAGES}}
+
+
+def write_whole(file: Path, content: str | bytes) -> None:
+    """Write a file such that there is never half of it."""
+    part = file.with_name(f"{uuid.uuid4().hex}.part")
+    try:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def results(

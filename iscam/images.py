@@ -25,6 +25,7 @@ MAX_FILE_BYTES = 25_000_000
 MAX_PIXELS = 40_000_000
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif")
 
 # What the EXIF orientation says was done to the picture -> what undoes it. PIL's exif_transpose would also write the
 # remaining EXIF again, and one broken tag among it would cost us the rotation.
@@ -242,3 +243,8 @@ def _to_8_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     exact -= low
     exact *= 255 / (high - low) if high > low else 0.0
     return np.rint(exact, out=exact).astype(np.uint8)
+
+
+def find_photos(folder: Path) -> list[Path]:
+    """The photos in a folder, going by their names' endings, sorted."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())

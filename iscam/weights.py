@@ -89,6 +89,11 @@ def load_untrained(spec: ModelSpec) -> LoadedModel:
     return describe(network, spec, categories, geometry, make_transforms(geometry, MEAN, STD), None)
 
 
+def imagenet_categories() -> tuple[str, ...]:
+    """ImageNet's 1000 categories as torchvision's models name them."""
+    return tuple(torchvision.models.ResNet18_Weights.DEFAULT.meta["categories"])
+
+
 def has_weights(key: str) -> bool:
     """Whether a model's weights are on this machine."""
     return key == "photo11" or cached_weights(torchvision.models.get_model_weights(key).DEFAULT.url).exists()

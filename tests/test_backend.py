@@ -314,7 +314,7 @@ def test_the_gain_of_rough_passes_is_known_when_both_kinds_have_been_timed() -> 
 
 def paced(seconds_per_row: Callable[[int], float], batches: int = 30) -> tuple[Pace, list[int]]:
     """A pace that has been fed with batches of its own choice, and their sizes."""
-    pace, chosen = Pace(CPU), []
+    pace, chosen = Pace(SIZES["cpu"]), []
     for _ in range(batches):
         chosen.append(pace.rows(1000))
         pace.learn(chosen[-1], chosen[-1] * seconds_per_row(chosen[-1]))
@@ -393,7 +393,7 @@ def test_the_last_rows_are_run_in_the_best_batches_they_allow() -> None:
 
 def test_batches_of_other_sizes_teach_nothing() -> None:
     """Remainders leave the time per row and the next size as they were."""
-    pace = Pace(CPU)
+    pace = Pace(SIZES["cpu"])
     assert pace.seconds_per_row == math.inf
     for _ in range(2 * TRIES):
         pace.learn(3, 1e-9)

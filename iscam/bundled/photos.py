@@ -6,9 +6,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from ..images import SUFFIXES
 from .network import CATEGORIES
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 def read_labelled(source: Path, split: str) -> Iterator[tuple[str, int, bytes]]:

@@ -1,0 +1,191 @@
+"""An evaluation's figures as files: rows.csv, summary.csv, summary.md, figure.png and settings.json."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .controls import CONTROLS
+from .export import write_whole
+from .metrics import METRICS
+from .render import encoded, new_figure, picture_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from .evaluate import Evaluation, Settings
+
+RESAMPLES = 2000  # of the bootstrap
+CHUNK = 100  # resamples at once
+DIGITS = 6  # of numbers in rows.csv and summary.csv
+ARROWS = {"higher": "↑", "lower": "↓"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of summary.csv: a mean over n photos with its bootstrap 95 % interval, as fractions."""
+
+    method: str
+    metric: str
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+def summarise(evaluation: Evaluation) -> list[Line]:
+    """The mean of every metric for every method, with percentile bootstrap intervals over the photos.
+
+    All methods are resampled together, so that the same evaluation always gives the same intervals.
+    """
+    rows = evaluation.rows
+    methods, metrics = list(dict.fromkeys(row["method"] for row in rows)), evaluation.settings.metrics
+    photos = {name: place for place, name in enumerate(dict.fromkeys(row["file"] for row in rows))}
+    values = np.full((len(photos), len(methods), len(metrics)), np.nan)
+    for row in rows:
+        found = [np.nan if row[key] is None else row[key] for key in metrics]
+        values[photos[row["file"]], methods.index(row["method"])] = found
+    means = _resampled(values)  # (1 + RESAMPLES, methods, metrics)
+    counts = np.isfinite(values).sum(0)
+    lines = []
+    for i, method in enumerate(methods):
+        for j, metric in enumerate(metrics):
+            if counts[i, j]:
+                drawn = means[1:, i, j]
+                low, high = np.quantile(drawn[np.isfinite(drawn)], (0.025, 0.975))
+                lines.append(Line(method, metric, float(means[0, i, j]), float(low), float(high), int(counts[i, j])))
+    return lines
+
+
+def _resampled(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means (1 + RESAMPLES, ...) of values (n, ...) over the known ones: of the photos themselves, and of resampled ones."""
+    count, shape = len(values), values.shape[1:]
+    flat = values.reshape(count, -1)
+    known = np.isfinite(flat)
+    generator = np.random.default_rng(0)
+    drawn = [np.ones((1, count))]
+    means = []
+    for start in range(0, RESAMPLES, CHUNK):
+        chosen = generator.integers(0, count, (min(CHUNK, RESAMPLES - start), count))
+        drawn.append(np.stack([np.bincount(row, minlength=count) for row in chosen]).astype(float))
+    for weights in drawn:
+        total = weights @ known
+        means.append(
+            np.divide(weights @ np.where(known, flat, 0), total, np.full(total.shape, np.nan), where=total > 0)
+        )
+    return np.concatenate(means).reshape(-1, *shape)
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation, machine: Mapping[str, object]) -> None:
+    """Write the five files into a folder, each whole."""
+    lines, settings = summarise(evaluation) if evaluation.rows else [], evaluation.settings
+    record = {
+        "settings": asdict(settings),
+        "protocol": {key: protocol(key, settings) for key in settings.metrics},
+        "photos": len({row["file"] for row in evaluation.rows}),
+        "problems": evaluation.problems,
+        **machine,
+    }
+    write_whole(folder / "rows.csv", rows_csv(evaluation))
+    write_whole(folder / "summary.csv", summary_csv(lines))
+    write_whole(folder / "summary.md", as_markdown(evaluation, lines))
+    write_whole(folder / "figure.png", encoded(as_figure(lines, settings)))
+    write_whole(folder / "settings.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def rows_csv(evaluation: Evaluation) -> str:
+    """One row per photo and method; what was not measured is empty."""
+    boxes = ("box_area",) if "energy" in evaluation.settings.metrics else ()
+    heads = ("file", "method", "class_index", "probability", *evaluation.settings.metrics, *boxes)
+    return _csv((*heads, "seconds", "forward_passes"), evaluation.rows)
+
+
+def summary_csv(lines: Sequence[Line]) -> str:
+    return _csv(("method", "metric", "mean", "low", "high", "n"), [asdict(line) for line in lines])
+
+
+def _csv(heads: Sequence[str], rows: Sequence[Mapping[str, object]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(heads)
+    for row in rows:
+        writer.writerow([round(v, DIGITS) if isinstance(v := row[head], float) else v for head in heads])
+    return buffer.getvalue()
+
+
+def protocol(metric: str, settings: Settings) -> str:
+    """How a metric was measured, in a line."""
+    row = METRICS[metric]
+    return f"{row.label} ({row.better} is better): {row.protocol.format(steps=settings.curve_steps)}"
+
+
+def as_markdown(evaluation: Evaluation, lines: Sequence[Line]) -> str:
+    """A table for people, in per cent, with the controls below the methods, and how it was measured."""
+    settings, table = evaluation.settings, {(line.method, line.metric): line for line in lines}
+    metrics = [key for key in settings.metrics if any(line.metric == key for line in lines)]
+    photos = len({row["file"] for row in evaluation.rows})
+    heads = ["method", *(f"{METRICS[key].label} % {ARROWS[METRICS[key].better]}" for key in metrics)]
+    said = [f"| {' | '.join(heads)} |", f"| {' | '.join(['---'] * len(heads))} |"]
+    for method in dict.fromkeys(line.method for line in lines):
+        cells = [_cell(table.get((method, key))) for key in metrics]
+        said.append(f"| {' | '.join([f'{method} (control)' if method in CONTROLS else method, *cells])} |")
+    whom = "the class that the network predicts" if settings.target == "predicted" else "the labelled class"
+    notes = [
+        f"{settings.model}, layer {settings.layer}, {photos} photos, {whom}; IS-CAM with N = {_several(settings.steps)}, "
+        f"{_several(settings.path)} path, {_several(settings.weighting)} weighting, {settings.engine} engine. Means over the "
+        "photos, with 95 % bootstrap intervals.",
+        *(protocol(key, settings) + "." for key in settings.metrics),
+    ]
+    areas = [row["box_area"] for row in evaluation.rows if row.get("box_area") is not None]
+    if areas:
+        notes.append(f"The boxes take up {100 * float(np.mean(areas)):.1f} % of the area in the mean.")
+    if {"average-drop", "increase"} & set(metrics):
+        notes.append(
+            "Fake-CAM hides one pixel: a method that it beats in drop and increase has not been shown to be worse."
+        )
+    if evaluation.problems:
+        notes.append(
+            f"Left out: {len(evaluation.problems)} photos that could not be measured (named in settings.json)."
+        )
+    return "\n".join([*said, "", *(f"- {note}" for note in notes), ""])
+
+
+def _several(values: Sequence[object]) -> str:
+    return " and ".join(str(value) for value in values)
+
+
+def _cell(line: Line | None) -> str:
+    return "" if line is None else f"{100 * line.mean:.1f} [{100 * line.low:.1f}, {100 * line.high:.1f}]"
+
+
+def as_figure(lines: Sequence[Line], settings: Settings) -> Image.Image:
+    """The means with their intervals, one plot per metric, the controls in grey."""
+    metrics = [key for key in settings.metrics if any(line.metric == key for line in lines)]
+    methods = list(dict.fromkeys(line.method for line in lines))
+    across = min(3, max(1, len(metrics)))
+    down = -(-len(metrics) // across) or 1
+    figure = new_figure((4.4 * across, down * (1.1 + 0.24 * len(methods))))
+    plots = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
+    for axes in plots[len(metrics) :]:
+        axes.set_visible(False)
+    for axes, metric in zip(plots, metrics, strict=False):
+        for line in (line for line in lines if line.metric == metric):
+            place, colour = -methods.index(line.method), "#8a8f98" if line.method in CONTROLS else "#1b6f5f"
+            axes.plot([100 * line.low, 100 * line.high], [place, place], color=colour, linewidth=2)
+            axes.plot(100 * line.mean, place, "o", color=colour, markersize=4)
+        row = METRICS[metric]
+        axes.set_title(f"{row.label}, % ({row.better} is better)", fontsize=9)
+        axes.set_yticks([-i for i in range(len(methods))], methods, fontsize=8)
+        axes.tick_params(axis="x", labelsize=8)
+        axes.grid(axis="x", alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    return picture_of(figure)
