@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from .controls import CONTROLS
 from .methods import DEFAULT_ENGINE, DEFAULT_METHODS, DEFAULT_SAMPLES, ENGINES, MAX_SAMPLES, METHODS, refusal
-from .metrics import CURVE_STEPS, METRICS
+from .metrics import CURVE_STEPS, DEFAULT_METRICS, METRICS
 from .models import DEFAULT_MODEL, MODELS, load_model
 from .path import DEFAULT_STEPS, MAX_STEPS, PATHS, WEIGHTINGS
 
 T = TypeVar("T")
-DEFAULT_METRICS = tuple(key for key, row in METRICS.items() if row.needs in ("masked", "curve"))
 THREADS = 2  # of each process that evaluates, however many there are: their number moves scores by 1e-6
 EXAMPLES = Path(__file__).resolve().parent.parent / "assets" / "examples"
 

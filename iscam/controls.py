@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .methods import METHODS
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -62,3 +64,4 @@ CONTROLS = {
         Control("fake-cam", "Fake-CAM", "all ones but for one pixel", fake_map),
     )
 }
+LABELS = {key: row.label for key, row in METHODS.items()} | {key: row.label for key, row in CONTROLS.items()}

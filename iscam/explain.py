@@ -227,6 +227,15 @@ class Explainer:
                 found.append(finite(self.backend.logits(batch)).softmax(1)[:, class_index])
         return torch.cat(found)
 
+    def picture(self, image: Tensor) -> NDArray[np.uint8]:
+        """What the network is shown by an input (1, 3, H, W), as an RGB picture (H, W, 3)."""
+        black, white = (
+            self.model.transforms(Image.new("RGB", (64, 64), shade))[:, :1, :1] for shade in ("black", "white")
+        )
+        shares = ((image[0].cpu() - black) / (white - black)).clamp(0, 1)  # (3, H, W)
+        found: NDArray[np.uint8] = (255 * shares).round().byte().permute(1, 2, 0).numpy()
+        return found
+
     def refusal(self, method: str, layer: str | None = None) -> str | None:
         """Why the method cannot serve this model's layer, in one sentence; None if it can."""
         return refusal(_find_method(method).key, self.model.label, self.model.head_layer, layer or self.model.layer)

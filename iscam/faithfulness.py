@@ -11,7 +11,6 @@ from torch import Tensor
 
 from .controls import CONTROLS
 from .explain import Analysis, Explainer, Explanation, Stopped
-from .methods import METHODS
 from .metrics import (
     CURVE_STEPS,
     METRICS,
@@ -126,8 +125,3 @@ def on_map(box: Box, crop: tuple[int, int, int, int], size: tuple[int, int]) -> 
     left, top, right, bottom = crop
     across, down = size[0] / (right - left), size[1] / (bottom - top)
     return (box[0] - left) * across, (box[1] - top) * down, (box[2] - left) * across, (box[3] - top) * down
-
-
-def label_of(key: str) -> str:
-    """The label of a method or control."""
-    return METHODS[key].label if key in METHODS else CONTROLS[key].label

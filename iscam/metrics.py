@@ -125,6 +125,14 @@ METRICS = {
         ),
     )
 }
+ARROWS = {"higher": "↑", "lower": "↓"}  # which way is better
+DEFAULT_METRICS = tuple(key for key, row in METRICS.items() if row.needs in ("masked", "curve"))  # the cheap ones
+
+
+def protocol(key: str, steps: int = CURVE_STEPS) -> str:
+    """How a metric is measured, in a line; `steps` of the curves."""
+    row = METRICS[key]
+    return f"{row.label} ({row.better} is better): {row.protocol.format(steps=steps)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,6 +191,11 @@ def _highest(heatmap: Tensor, fractions: Sequence[float]) -> Tensor:
     for row, fraction in zip(chosen, fractions, strict=True):
         row[order[: round(fraction * len(order))]] = True
     return chosen.view(-1, 1, *heatmap.shape)
+
+
+def taken_at(heatmap: Tensor, steps: int = CURVE_STEPS) -> Tensor:
+    """At which step (H, W) of a curve, 1 to `steps`, each pixel is deleted or inserted."""
+    return (~_highest(heatmap, np.linspace(0, 1, steps + 1).tolist())[:, 0]).sum(0)
 
 
 def deletion(score: Score, image: Tensor, heatmap: Tensor, steps: int = CURVE_STEPS) -> Curve:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .controls import CONTROLS
 from .export import write_whole
-from .metrics import METRICS
+from .metrics import ARROWS, METRICS, protocol
 from .render import encoded, new_figure, picture_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 RESAMPLES = 2000  # of the bootstrap
 CHUNK = 100  # resamples at once
 DIGITS = 6  # of numbers in rows.csv and summary.csv
-ARROWS = {"higher": "↑", "lower": "↓"}
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, machine: Mapping[str,
     lines, settings = summarise(evaluation) if evaluation.rows else [], evaluation.settings
     record = {
         "settings": asdict(settings),
-        "protocol": {key: protocol(key, settings) for key in settings.metrics},
+        "protocol": {key: protocol(key, settings.curve_steps) for key in settings.metrics},
         "photos": len({row["file"] for row in evaluation.rows}),
         "problems": evaluation.problems,
         **machine,
@@ -121,12 +120,6 @@ def _csv(heads: Sequence[str], rows: Sequence[Mapping[str, object]]) -> str:
     return buffer.getvalue()
 
 
-def protocol(metric: str, settings: Settings) -> str:
-    """How a metric was measured, in a line."""
-    row = METRICS[metric]
-    return f"{row.label} ({row.better} is better): {row.protocol.format(steps=settings.curve_steps)}"
-
-
 def as_markdown(evaluation: Evaluation, lines: Sequence[Line]) -> str:
     """A table for people, in per cent, with the controls below the methods, and how it was measured."""
     settings, table = evaluation.settings, {(line.method, line.metric): line for line in lines}
@@ -142,7 +135,7 @@ def as_markdown(evaluation: Evaluation, lines: Sequence[Line]) -> str:
         f"{settings.model}, layer {settings.layer}, {photos} photos, {whom}; IS-CAM with N = {_several(settings.steps)}, "
         f"{_several(settings.path)} path, {_several(settings.weighting)} weighting, {settings.engine} engine. Means over the "
         "photos, with 95 % bootstrap intervals.",
-        *(protocol(key, settings) + "." for key in settings.metrics),
+        *(protocol(key, settings.curve_steps) + "." for key in settings.metrics),
     ]
     areas = [row["box_area"] for row in evaluation.rows if row.get("box_area") is not None]
     if areas:

@@ -36,6 +36,19 @@ class Canvas:
         alt = "The photo, with what the network sees in a frame"
         return text.card("Seen by the network", jpeg, alt, [])
 
+    def boxed(self, box: tuple[float, float, float, float] | None, area: float | None) -> str:
+        """The photo with the crop that the network sees, to draw a box on; `box` in pixels of the photo, `area` its share
+        of the crop."""
+        jpeg = render.encoded(render.crop_on_photo(self.photo, self.crop), "JPEG")
+        width, height = self.photo.size
+        shown = box and (100 * box[0] / width, 100 * box[1] / height, 100 * box[2] / width, 100 * box[3] / height)
+        lines = ["Draw a box around what the class is about."]
+        if area is not None:
+            lines = [f"The box takes up {100 * area:.1f} % of what the network sees."]
+            if area == 0:
+                lines = ["The network sees nothing of this box."]
+        return text.drawn_on(jpeg, "The photo, to draw a box on", shown, lines)
+
     def map_card(
         self,
         title: str,

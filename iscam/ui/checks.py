@@ -9,23 +9,27 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from iscam.controls import CONTROLS
 from iscam.images import read_photo
 from iscam.methods import DEFAULT_ENGINE, DEFAULT_METHODS, ENGINES, METHODS
 from iscam.models import DEFAULT_MODEL, MODELS
 from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS, WEIGHTINGS
 from iscam.render import COLOUR_MAPS, OPACITY, VIEWS
 
-from .layout import EXAMPLES
+from .layout import EXAMPLES, PERTURBATIONS, SHARE, SLOW_METRICS
 from .tasks import Question
 
 
 @dataclass(frozen=True)
 class Look:
-    """How maps are drawn."""
+    """How maps are drawn, and which perturbed photo is shown: by whose map, how, and which percentage of its pixels."""
 
     opacity: float = OPACITY
     colours: str = COLOUR_MAPS[0]
     view: str = VIEWS[0]
+    by: str = DEFAULT_METHODS[0]
+    how: str = PERTURBATIONS[0]
+    share: int = SHARE
 
 
 def session(request: gr.Request) -> str:
@@ -84,10 +88,45 @@ def whole(steps: Any) -> int:
     return int(steps)
 
 
-def look(opacity: Any, colours: Any, view: Any) -> Look:
+def metrics(also: Any) -> tuple[str, ...]:
+    """Metrics that are to be measured beside the usual ones."""
+    known = isinstance(also, (list, tuple)) and all(isinstance(key, str) and key in SLOW_METRICS for key in also)
+    if not known:
+        raise ValueError(f"What can be measured as well is {' and '.join(SLOW_METRICS)}.")
+    return tuple(key for key in SLOW_METRICS if key in also)
+
+
+def box(text: Any, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
+    """A box (l, t, r, b) in pixels of a photo of that size, from percentages of it; None from fewer than four numbers."""
+    parts = text.replace(",", " ").split() if isinstance(text, str) and len(text) < 100 else []
+    try:
+        shares = [float(part) for part in parts]
+    except ValueError:
+        shares = [-1.0] * 4
+    if len(shares) < 4:
+        return None
+    left, top, right, bottom = shares[:4]
+    if len(shares) > 4 or not (0 <= left < right <= 100 and 0 <= top < bottom <= 100):
+        raise ValueError("A box is four numbers: left, top, right and bottom, in per cent of the photo.")
+    width, height = size[0] / 100, size[1] / 100
+    return left * width, top * height, right * width, bottom * height
+
+
+def look(
+    opacity: Any,
+    colours: Any,
+    view: Any,
+    by: Any = Look.by,
+    how: Any = Look.how,
+    share: Any = Look.share,
+) -> Look:
     """How the maps are to be drawn."""
     if isinstance(opacity, bool) or not isinstance(opacity, (int, float)) or not 0 <= opacity <= 1:
         raise ValueError("The opacity lies between 0 and 1.")
     if colours not in COLOUR_MAPS or view not in VIEWS:
         raise ValueError(f"Colour maps are {', '.join(COLOUR_MAPS)}; views are {', '.join(VIEWS)}.")
-    return Look(opacity, colours, view)
+    if by not in (*METHODS, *CONTROLS) or how not in PERTURBATIONS:
+        raise ValueError(f"A photo is perturbed by {', '.join(PERTURBATIONS)}, along a method's or a control's map.")
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 100:
+        raise ValueError("The share of the pixels lies between 0 and 100 %.")
+    return Look(opacity, colours, view, by, how, round(share))

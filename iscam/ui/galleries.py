@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from iscam import render
+from iscam.controls import LABELS
+from iscam.metrics import METRICS
 
 from . import text
 from .cards import CARD_PIXELS, Canvas
 from .checks import Look
-from .studies import Integrated, Piece
+from .studies import CURVE_STEPS, Integrated, Measured, Piece, Seen
 from .tasks import Analysed, Contrasted, Refused
 
 if TYPE_CHECKING:
     import pandas
 
+PLOTS = ("curves", "changes", "insertion", "deletion")
 Shelf = dict[str, object]  # name of a component -> its value
 
 
 def empty() -> Shelf:
     """Nothing in any tab."""
-    return dict.fromkeys(
-        ("classes", "class_contrast", "integration", "film", "channels", "layers"), ""
-    ) | dict.fromkeys(("curves", "changes"))
+    words = (
+        *("classes", "class_contrast", "integration", "film", "channels", "layers"),
+        *("trust", "perturbed", "boxed", "protocol"),
+    )
+    return dict.fromkeys(words, "") | dict.fromkeys(PLOTS)
 
 
 def arranged(kind: str, news: Sequence[object], look: Look) -> Shelf:
@@ -125,8 +135,62 @@ def _changes(found: Integrated) -> pandas.DataFrame:
     return pandas.DataFrame(changes, columns=["step", "change"])
 
 
+def _faithfulness(canvas: Canvas, news: Sequence[object]) -> Shelf:
+    measured = {each.method: each for each in news if isinstance(each, Measured)}
+    seen = next((each for each in news if isinstance(each, Seen)), None)
+    subject = next(each.subject for each in news if isinstance(each, Analysed))
+    if seen is None or not measured:
+        return {}
+    refused = {each.method: each.sentence for each in news if isinstance(each, Refused)}
+    values = {key: each.faithfulness.values for key, each in measured.items()}
+    metrics = [key for key in METRICS if any(key in row for row in values.values())]
+    return {
+        "trust": text.figures(values, refused, seen.category),
+        "insertion": _probabilities(measured, "insertion"),
+        "deletion": _probabilities(measured, "deletion"),
+        "perturbed": perturbed(canvas, news),
+        "boxed": canvas.boxed(seen.box, next(iter(measured.values())).faithfulness.box_area),
+        "protocol": text.protocols(metrics, CURVE_STEPS, subject.layer),
+    }
+
+
+def perturbed(canvas: Canvas, news: Sequence[object]) -> str:
+    """The photo with the chosen share of its pixels perturbed along the chosen map, and its class probability."""
+    look, label = canvas.look, LABELS[canvas.look.by]
+    seen = next((each for each in news if isinstance(each, Seen)), None)
+    found = next((each for each in news if isinstance(each, Measured) and each.method == look.by), None)
+    if seen is None or found is None:
+        return text.empty_card(label, "This map has not been measured: choose one that is in the table.")
+    step = round(look.share * CURVE_STEPS / 100)
+    taken = (found.taken <= step)[..., None]
+    pixels = (
+        np.where(taken, seen.emptied, seen.picture)
+        if look.how == "deletion"
+        else np.where(taken, seen.picture, seen.blurred)
+    )
+    share = 100 * step / CURVE_STEPS
+    probability = text.per_cent(float(found.faithfulness.curves[look.how].scores[step]))
+    what = "removed" if look.how == "deletion" else "restored"
+    line = f"{share:.0f} % of the pixels {what}: {seen.category} {probability}"
+    jpeg = render.encoded(Image.fromarray(pixels), "JPEG")
+    return text.card(f"{label}, {look.how}", jpeg, f"What the network sees: {line}", [line])
+
+
+def _probabilities(measured: Mapping[str, Measured], key: str) -> pandas.DataFrame:
+    """Class probability in per cent along a curve, one line per map."""
+    import pandas
+
+    rows = []
+    for name in (name for name in LABELS if name in measured):
+        curve = measured[name].faithfulness.curves[key]
+        for fraction, score in zip(curve.fractions, curve.scores, strict=True):
+            rows.append((round(100 * float(fraction)), 100 * float(score), LABELS[name]))
+    return pandas.DataFrame(rows, columns=["pixels", "probability", "map"])
+
+
 _KINDS: dict[str, Callable[[Canvas, Sequence[object]], Shelf]] = {
     "classes": _classes,
     "integration": _integration,
     "layers": _layers,
+    "faithfulness": _faithfulness,
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -50,7 +51,7 @@ class Handlers:
         pictures = [*page.maps.values(), page.contrast, page.scale, page.notice]
         main = [*pictures, page.explain, page.stop, page.status, page.predictions, page.framed, *page.ask.values()]
         tabs = [*page.shelf.values(), *page.export.values()]
-        given: set[Any] = {*page.ask.values(), *page.look.values(), *page.over.values()}
+        given: set[Any] = {*page.ask.values(), *page.look.values(), *page.over.values(), *page.measure.values()}
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
         # followers only wait for the compute thread: many at once cost nothing, and its own queue has a limit
         follower = quiet | {"concurrency_id": "follow", "concurrency_limit": 24, "trigger_mode": "multiple"}
@@ -71,6 +72,9 @@ class Handlers:
             tab.select(self.opened(name), given, everything, **follower | {"api_name": f"tab_{name}"})
         for choice in page.over.values():
             choice.input(self.revisit, given, everything, **follower)
+        page.measure["also"].input(self.revisit, given, everything, **follower)
+        for event in (page.measure["box"].submit, page.measure["box"].blur):
+            event(self.revisit, given, everything, **follower | {"trigger_mode": "always_last"})
         for part in page.look.values():
             part.input(self.revisit, given, everything, **follower | {"trigger_mode": "always_last"})
         demo.unload(self.leave)
@@ -92,9 +96,11 @@ class Handlers:
         chosen = {
             name: value for name, value in given.items() if name in ("steps", "methods", "path", "weighting", "engine")
         }
-        yield {self.page.ask[name]: value for name, value in chosen.items()}
         if "photo" in given:
-            yield {self.page.ask["photo"]: given["photo"]["path"]}
+            chosen["photo"] = given["photo"]["path"]
+        yield {self.page.status: text.status("Getting ready …")} | {
+            self.page.ask[name]: value for name, value in chosen.items()
+        }
         yield from self._maps(question, Look(), request, new_choices=True)
 
     def opening(self) -> Job:
@@ -243,6 +249,9 @@ class Handlers:
     def _study(self, visit: Visit, values: Values, look: Look, request: gr.Request) -> Iterator[Updates]:
         kind, over = visit.tab, self.page.over.get(visit.tab)
         question = self._question(values | ({} if over is None else {self.page.ask["methods"]: [values[over]]}))
+        if kind == "faithfulness":
+            also, box = (values[self.page.measure[name]] for name in ("also", "box"))
+            question = replace(question, also=checks.metrics(also), box=checks.box(box, question.photo.size))
         known = studies.recall(self.bench, kind, question)
         if known is not None:
             yield self.updates.shelved(galleries.arranged(kind, known, look))
@@ -260,6 +269,8 @@ class Handlers:
                 for each in batch:
                     state.take(each)
                 shelf = galleries.arranged(kind, news, look) if told else {}
+                for plot in galleries.PLOTS:  # only once, below: of two plots soon after another, the first may stay
+                    shelf.pop(plot, None)
                 yield self.updates.shelved(shelf) | {self.page.status: self._status(state, turn.job)}
             if visit.turn is turn:
                 words = state.sentence if state.failed or visit.shown is None else visit.shown.conclusion()

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from iscam.methods import DEFAULT_ENGINE, DEFAULT_METHODS, ENGINES, METHODS
+from iscam.metrics import METRICS
 from iscam.models import MODELS
 from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS, WEIGHTINGS
 from iscam.render import COLOUR_MAPS, OPACITY, VIEWS
@@ -18,6 +19,10 @@ from . import text
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 EXAMPLES = ASSETS / "examples"
 OPENING = EXAMPLES / "chelsea.jpg"  # what the page shows before anybody has asked anything
+
+PERTURBATIONS = ("deletion", "insertion")
+SHARE = 25  # per cent of the pixels, at first
+SLOW_METRICS = tuple(key for key, row in METRICS.items() if row.needs in ("explain", "impute"))
 
 Parts = dict[str, Any]  # components by name; Gradio gives their classes events at run time, which no checker sees
 
@@ -29,11 +34,13 @@ class Page:
     """The components that events read or write.
 
     `ask`, `look` and `export` are named as the parameters of `checks.question`, `checks.look` and as what the tab Export
-    offers; `shelf` as the parts of `galleries.Shelf`; `over` holds what chooses a tab's method, by study; `tabs` all tabs.
+    offers; `shelf` as the parts of `galleries.Shelf`; `over` holds what chooses a tab's method, by study; `measure` what else
+    is to be measured, and the box; `tabs` all tabs.
     """
 
     ask: Parts
     look: Parts
+    measure: Parts
     explain: gr.Button
     stop: gr.Button
     status: gr.HTML
@@ -85,13 +92,16 @@ def lay_out(model: str) -> Page:
                 with gr.Tab("Layers", render_children=True) as tabs["layers"]:
                     over["layers"] = _method("With method", "grad-cam", text.LAYERS, list(METHODS))
                     shelf |= _htmls("layers")
+                with gr.Tab("Faithfulness", render_children=True) as tabs["faithfulness"]:
+                    parts, scrub, measure = _faithfulness()
+                    shelf |= parts
                 with gr.Tab("Export", render_children=True) as tabs["export"]:
                     export = _export()
                 with gr.Tab("About") as tabs["about"]:
                     formulas: list[dict[str, str | bool]] = [{"left": "$$", "right": "$$", "display": True}]
                     gr.Markdown(text.about(), latex_delimiters=formulas, elem_id="about")
     seen = (predictions, framed, notice, maps, contrast, scale)
-    return Page(ask, look, explain, stop, status, *seen, tabs, over, shelf, export)
+    return Page(ask, look | scrub, measure, explain, stop, status, *seen, tabs, over, shelf, export)
 
 
 def _question(model: str) -> Parts:
@@ -190,6 +200,46 @@ def _integration() -> Parts:
             elem_id="changes",
         )
     return parts | _htmls("film", "channels")
+
+
+def _faithfulness() -> tuple[Parts, Parts, Parts]:
+    """The figures with their curves, what chooses the perturbed photo, and what else is to be measured."""
+    with gr.Row(elem_classes="over", equal_height=True):
+        slow = [(METRICS[key].label, key) for key in SLOW_METRICS]
+        also = gr.CheckboxGroup(slow, value=[], label="Measure also (slow)", scale=0, min_width=210, elem_id="also")
+        gr.HTML(f"<p>{text.FAITHFULNESS}</p>", min_width=300, apply_default_css=False)
+    parts = _htmls("trust")
+    with gr.Row(elem_id="trust-curves"):
+        for key, what in (("insertion", "restored"), ("deletion", "removed")):
+            parts[key] = gr.LinePlot(
+                x="pixels",
+                y="probability",
+                color="map",
+                color_map=text.CURVE_COLOURS,
+                x_title=f"pixels {what}, highest first, %",
+                y_title="class probability, %",
+                label=METRICS[key].label,
+                visible=False,
+                elem_id=f"curve-{key}",
+            )
+    with gr.Row(elem_id="perturb", equal_height=False):
+        with gr.Column(min_width=280):
+            with gr.Row():
+                by = gr.Dropdown(text.map_choices(), value=DEFAULT_METHODS[0], label="By the map of", min_width=130)
+                how = gr.Radio(list(PERTURBATIONS), value=PERTURBATIONS[0], label="Perturbation", min_width=150)
+            share = gr.Slider(0, 100, SHARE, step=5, label="Share of the pixels, %", elem_id="share")
+            parts |= _htmls("perturbed")
+        with gr.Column(min_width=280):
+            box = gr.Textbox(
+                label="Box",
+                placeholder="left, top, right, bottom in % of the photo",
+                info="Draw it on the photo, or type it: what share of each map lies in it?",
+                max_length=60,
+                elem_id="box",
+            )
+            parts["boxed"] = gr.HTML(elem_id="boxed", elem_classes="part", js_on_load=text.DRAWN_BOX)
+    parts |= _htmls("protocol")
+    return parts, {"by": by, "how": how, "share": share}, {"also": also, "box": box}
 
 
 def _export() -> Parts:

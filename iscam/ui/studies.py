@@ -6,16 +6,24 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from iscam.controls import CONTROLS
+from iscam.methods import METHODS
+from iscam.metrics import DEFAULT_METRICS
 from iscam.models import MODELS
 
-from .tasks import Bench, Contrasted, Mapped, Question, Refused, reporter
+from .tasks import Bench, Case, Contrasted, Mapped, Question, Refused, ask, ordered, reporter
 
 if TYPE_CHECKING:
-    from iscam.explain import Explanation
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from iscam.explain import Analysis, Explanation
+    from iscam.faithfulness import Faithfulness
     from iscam.integration import Integration
 
     from .worker import Job, Work
 
+CURVE_STEPS = 20  # of insertion and deletion on the page, five per cent of the pixels each
 FRAMES = 10  # maps of the film, of a longer path a selection
 
 
@@ -34,6 +42,27 @@ class Integrated:
 
     integration: Integration
     frames: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """News: what the network is shown (H, W, 3), what insertion starts from, and the colour that deletion leaves (1, 1, 3);
+    the class in question, and the box (l, t, r, b) in pixels of the photo."""
+
+    category: str
+    box: tuple[float, float, float, float] | None
+    picture: NDArray[np.uint8]
+    blurred: NDArray[np.uint8]
+    emptied: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """News: what the metrics say of a method's or control's map, and at which step each pixel is taken (H, W)."""
+
+    method: str
+    faithfulness: Faithfulness
+    taken: NDArray[np.uint8]
 
 
 def study(bench: Bench, kind: str, question: Question) -> Work:
@@ -57,7 +86,7 @@ def recall(bench: Bench, kind: str, question: Question) -> list[Any] | None:
 
 
 def _key(kind: str, question: Question) -> Hashable:
-    asked = question.methods, question.target, question.against
+    asked = question.methods, question.target, question.against, question.also, question.box
     return kind, question.place, asked, question.steps, question.path, question.weighting, question.engine
 
 
@@ -67,6 +96,10 @@ def _size(news: object) -> int:
             return explanation.heatmap.nbytes + explanation.raw.nbytes
         case Integrated(integration=integration):
             return integration.heatmaps.nbytes + integration.masks.nbytes
+        case Seen(picture=picture):
+            return 2 * picture.nbytes
+        case Measured(taken=taken):
+            return taken.nbytes
     return 1000
 
 
@@ -113,6 +146,59 @@ def of_path(bench: Bench, question: Question, job: Job) -> Iterator[object]:
     yield Integrated(replace(found, heatmaps=chosen), frames)
 
 
+def of_faithfulness(bench: Bench, question: Question, job: Job) -> Iterator[object]:
+    """What the metrics say of the maps of all chosen methods, the cheapest first, and of the controls."""
+    from iscam.explain import Stopped
+    from iscam.metrics import inserted
+
+    case = bench.case(question, job)
+    yield bench.answers.get(case.question.place)
+    image, picture = case.analysis.forward.image, case.explainer.picture
+    category = case.explainer.model.categories[case.target]
+    blurred, emptied = inserted(image, image[0, 0], [0]), image.new_zeros((1, 3, 1, 1))
+    yield Seen(category, question.box, picture(image), picture(blurred), picture(emptied))
+    try:
+        for key in (*CONTROLS, *ordered(question.methods)):
+            yield _measure(bench, case, key, job)
+    except Stopped:
+        return
+
+
+def _measure(bench: Bench, case: Case, key: str, job: Job) -> Measured | Refused:
+    """What the metrics say of one map. Raises Stopped."""
+    import torch
+
+    from iscam.explain import Stopped
+    from iscam.faithfulness import assess, control
+    from iscam.metrics import taken_at
+
+    explainer, analysis, question = case.explainer, case.analysis, case.question
+    if key in CONTROLS:
+        explanation = control(analysis, key, case.target, explainer.model.categories[case.target])
+    else:
+        answer = bench.map(case, key, job, previews=False)
+        if isinstance(answer, Refused):
+            return Refused(METHODS[key].label, answer.sentence)
+        explanation = answer.explanation
+        if not explanation.complete:
+            raise Stopped
+
+    def again(analysis: Analysis) -> Explanation:
+        return ask(replace(case, analysis=analysis), key, job)
+
+    metrics = (*DEFAULT_METRICS, *question.also)
+    asked = question.key(key, case.target) if key in METHODS else (question.place, key, case.target)
+    found = bench.answers.get(("measured", asked, metrics))
+    if found is None:
+        found = assess(explainer, analysis, explanation, metrics, again, steps=CURVE_STEPS, stop=job.stop)
+        bench.answers.put(("measured", asked, metrics), found, 4000)
+    if question.box is not None:
+        boxed = assess(explainer, analysis, explanation, ("pointing", "energy"), box=question.box)
+        found = replace(boxed, values=found.values | boxed.values, curves=found.curves)
+    taken = taken_at(torch.from_numpy(explanation.heatmap), CURVE_STEPS).byte().numpy()
+    return Measured(key, found, taken)
+
+
 def _piece(title: str, answer: Mapped | Refused) -> Piece | Refused:
     if isinstance(answer, Refused):
         return Refused(title, answer.sentence)
@@ -123,4 +209,5 @@ STUDIES: dict[str, Callable[[Bench, Question, Job], Iterator[object]]] = {
     "classes": of_classes,
     "integration": of_path,
     "layers": of_layers,
+    "faithfulness": of_faithfulness,
 }

@@ -40,6 +40,8 @@ class Question:
     path: str = "cumulative"
     weighting: str = "probability"
     engine: str = DEFAULT_ENGINE
+    also: tuple[str, ...] = ()  # metrics that are measured beside the usual ones
+    box: tuple[float, float, float, float] | None = None  # on the photo, to be held against the maps, in pixels
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -224,7 +226,7 @@ class Bench:
         if analysed is None or isinstance(question.target, str) or isinstance(question.against, str):
             return None
         target = analysed.subject.predictions[0].index if question.target is None else question.target
-        keys = [question.key(method, target) for method in _order(question.methods)]
+        keys = [question.key(method, target) for method in ordered(question.methods)]
         if question.against is not None:
             keys.append(question.key(_contrasting(question), target, question.against))
         news = [self.answers.get(key) for key in keys]
@@ -235,7 +237,7 @@ class Bench:
 
         Nobody chose the model of a background job, so another may take its place there.
         """
-        remaining = _order(question.methods)
+        remaining = ordered(question.methods)
         earlier: list[Explanation] = []  # of the method it was at, before it was stopped
 
         def work(job: Job) -> None:
@@ -338,7 +340,7 @@ def ask(
     )
 
 
-def _order(methods: tuple[str, ...]) -> list[str]:
+def ordered(methods: tuple[str, ...]) -> list[str]:
     """The cheapest first, so that the first map is there at once."""
     return sorted(methods, key=lambda key: METHODS[key].effort)
 

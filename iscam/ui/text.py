@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from iscam.controls import CONTROLS, LABELS
 from iscam.methods import METHODS
+from iscam.metrics import ARROWS, METRICS, protocol
 from iscam.models import MODELS
 
 if TYPE_CHECKING:
@@ -29,6 +31,48 @@ LAYERS = (
     "One method for the target class over the layers of the network, with the number and size of their maps: deep layers "
     "know more and place it more coarsely."
 )
+FAITHFULNESS = (
+    "What happens to the class probability when the photo is masked, restored or removed along each map, beside maps that "
+    "know nothing of the network. What does not beat those has shown nothing."
+)
+# Controls are drawn in greys
+COLOURS = (
+    *("#4f46e5", "#d97706", "#be185d", "#0e7490", "#15803d", "#dc2626"),
+    *("#f472b6", "#7c3aed", "#0ea5e9", "#84cc16", "#a16207", "#334155"),
+    *("#9ca3af", "#6b7280", "#c4c8cf"),
+)
+CURVE_COLOURS = dict(zip(LABELS.values(), COLOURS, strict=True))
+# A box is drawn with the pointer on the photo and goes, in per cent of it, the way of one that is typed
+DRAWN_BOX = """
+let start = null;
+const place = event => {
+    const frame = element.querySelector(".picture").getBoundingClientRect();
+    const share = (at, from, length) => Math.min(100, Math.max(0, 100 * (at - from) / length));
+    return [share(event.clientX, frame.left, frame.width), share(event.clientY, frame.top, frame.height)];
+};
+const between = (a, b) => [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[0], b[0]), Math.max(a[1], b[1])];
+element.addEventListener("pointerdown", event => {
+    if (!event.target.closest(".picture")) return;
+    event.preventDefault();
+    start = place(event);
+    element.setPointerCapture(event.pointerId);
+});
+element.addEventListener("pointermove", event => {
+    if (!start) return;
+    const [left, top, right, bottom] = between(start, place(event));
+    const style = `left:${left}%;top:${top}%;width:${right - left}%;height:${bottom - top}%`;
+    element.querySelector(".box").setAttribute("style", style);
+});
+element.addEventListener("pointerup", event => {
+    if (!start) return;
+    const drawn = between(start, place(event));
+    start = null;
+    const field = document.querySelector("#box textarea, #box input");
+    field.value = drawn.map(value => value.toFixed(1)).join(", ");
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    setTimeout(() => field.dispatchEvent(new KeyboardEvent("keypress", { key: "Enter", bubbles: true })), 50);
+});
+"""
 # Gradio gives the pictures of its examples no text alternative, and draws them some time after the page has loaded
 NAMED_EXAMPLES = """() => {
     const name = () => {
@@ -127,6 +171,11 @@ def method_choices() -> list[tuple[str, str]]:
     return [(f"{row.label} (slow)" if row.effort == SLOW else row.label, key) for key, row in METHODS.items()]
 
 
+def map_choices() -> list[tuple[str, str]]:
+    """(label, key) of all methods and controls."""
+    return [(label, key) for key, label in LABELS.items()]
+
+
 def progress(label: str, done: int, total: int, left: float) -> str:
     return f"{label}: {done:,} of {passes(total)}, {seconds(left)} left"
 
@@ -172,6 +221,65 @@ def card(
         + f"{button}</div><figcaption><strong>{escape(title)}</strong>"
         + "".join(f"<span>{escape(line)}</span>" for line in lines)
         + f"{said}</figcaption></figure>"
+    )
+
+
+def figures(rows: Mapping[str, Mapping[str, float]], refused: Mapping[str, str], category: str) -> str:
+    """The table of a photo's metrics: a line for each method and control, by key, and why others have none."""
+    metrics = [key for key in METRICS if any(key in values for values in rows.values())]
+    heads = "".join(
+        f'<th scope="col" title="{METRICS[key].better} is better">{escape(METRICS[key].label)} '
+        f"{ARROWS[METRICS[key].better]}</th>"
+        for key in metrics
+    )
+    lines = []
+    for name in LABELS:
+        if name in rows:
+            title = escape(LABELS[name]) + (" <span>control</span>" if name in CONTROLS else "")
+            cells = "".join(f"<td>{_figure(key, name, rows)}</td>" for key in metrics)
+            lines.append(f'<tr><th scope="row">{title}</th>{cells}</tr>')
+    caption = (
+        f"Class probability of {escape(category)}, in per cent. ↑ higher is better, ↓ lower is. "
+        "Bold: better than all controls."
+    )
+    notes = "".join(f'<p class="note">{escape(f"{name}: {why}")}</p>' for name, why in refused.items())
+    return (
+        f'<table class="figures"><caption>{caption}</caption><tr><td></td>{heads}</tr>{"".join(lines)}</table>{notes}'
+    )
+
+
+def _figure(metric: str, name: str, rows: Mapping[str, Mapping[str, float]]) -> str:
+    """A value for people: yes or no where it is one of both for a single photo, in bold if no control is as good."""
+    if metric not in rows[name]:
+        return ""
+    value = rows[name][metric]
+    if metric in ("increase", "pointing"):
+        return "yes" if value else "no"
+    sign = 1 if METRICS[metric].better == "higher" else -1
+    others = [sign * values[metric] for key, values in rows.items() if key in CONTROLS and metric in values]
+    shown = f"{100 * value:.1f}"
+    beats = name in METHODS and len(others) == len(CONTROLS) and sign * value > max(others)
+    return f"<strong>{shown}</strong>" if beats else shown
+
+
+def protocols(metrics: Sequence[str], steps: int, layer: str) -> str:
+    """How the figures came about, and what they are worth."""
+    lines = "".join(f"<li>{escape(protocol(key, steps))}.</li>" for key in metrics)
+    return (
+        f"<h3>Protocol</h3><p>One photo (n = 1), layer {escape(layer)}: for means with intervals over many photos there is the "
+        f"command <code>python -m iscam evaluate</code>. p and q are the class probabilities of the photo and of the photo "
+        f"masked by the map.</p><ul>{lines}</ul>"
+    )
+
+
+def drawn_on(jpeg: bytes, alt: str, box: tuple[float, float, float, float] | None, lines: Sequence[str]) -> str:
+    """A photo to draw a box on; `box` (l, t, r, b) in per cent of it."""
+    left, top, right, bottom = box or (0.0, 0.0, 0.0, 0.0)
+    style = f"left:{left:.2f}%;top:{top:.2f}%;width:{right - left:.2f}%;height:{bottom - top:.2f}%"
+    said = "".join(f"<span>{escape(line)}</span>" for line in lines)
+    return (
+        f'<figure><div class="picture">{_image(jpeg, alt)}<div class="box" style="{style}"></div></div>'
+        f"<figcaption>{said}</figcaption></figure>"
     )
 
 

@@ -67,9 +67,10 @@ class Updater:
 
     def shelved(self, shelf: Mapping[str, object]) -> Updates:
         """The parts of the tabs; a plot is there when it has something to show."""
-        plots = ("curves", "changes")
         return {
-            self._page.shelf[name]: gr.update(value=value, visible=value is not None) if name in plots else value
+            self._page.shelf[name]: gr.update(value=value, visible=value is not None)
+            if name in galleries.PLOTS
+            else value
             for name, value in shelf.items()
         }
 

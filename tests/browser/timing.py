@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -84,12 +85,26 @@ def explained(page: Page, example: str, found: dict[str, list[float]]) -> None:
         found["another class, all maps"].append(seconds(option.click, page, shown, name))
         page.wait_for_function(FINISHED)
         page.wait_for_timeout(300)
+    tab = page.get_by_role("tab", name="Faithfulness", exact=True).click
+    curves = "() => document.querySelectorAll('#curve-deletion .mark-line path').length === 7"
+    found["figures of the maps, with curves"].append(seconds(tab, page, curves))
+    page.wait_for_timeout(500)
+    for key in ("ArrowRight", "ArrowLeft"):
+        slider, before = page.locator("#share input[type=range]"), page.inner_text("#perturbed")
+        slider.focus()
+        shown = "before => document.querySelector('#perturbed').innerText !== before"
+        moved = partial(slider.press, key)
+        found["another share of the pixels removed"].append(seconds(moved, page, shown, before))
+        page.wait_for_timeout(300)
+    page.get_by_role("tab", name="Compare", exact=True).click()
+    page.wait_for_timeout(300)
 
 
 def main() -> None:
     names = ("server ready after `python app.py`", "page interactive", "first map after the click")
     names += ("IS-CAM's map, provisional or final", "all default methods", "another class, all maps")
-    found: dict[str, list[float]] = {name: [] for name in (*names, "another opacity", "another colour map")}
+    names += ("another opacity", "another colour map", "figures of the maps, with curves")
+    found: dict[str, list[float]] = {name: [] for name in (*names, "another share of the pixels removed")}
     with sync_playwright() as running:
         browser = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         for _ in range(ROUNDS):

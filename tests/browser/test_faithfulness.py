@@ -1,0 +1,146 @@
+"""The tab Faithfulness in Chromium: figures beside controls, curves, the perturbed photo, a box, Stop."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from iscam.controls import CONTROLS, LABELS
+from tests.browser.visitor import METHODS, choose, open_tab, press, visit, wait_for_status, wait_for_toast
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+    from tests.serving import Served
+
+pytestmark = pytest.mark.browser
+ROWS = [*(LABELS[key] for key in METHODS), *(f"{row.label} control" for row in CONTROLS.values())]
+LINES = "document.querySelectorAll('#curve-{0} .mark-line path').length"
+
+
+def table(page: Page) -> dict[str, dict[str, str]]:
+    """The figures by row and column, as they are read."""
+    heads = [head.rstrip(" ↑↓") for head in page.locator("#trust th[scope=col]").all_inner_texts()]
+    rows = page.locator("#trust tr:has(th[scope=row])")
+    found = {}
+    for row in rows.all():
+        cells = row.locator("td").all_inner_texts()
+        found[" ".join(row.locator("th").inner_text().split())] = dict(zip(heads, cells, strict=True))
+    return found
+
+
+def opened(page: Page) -> dict[str, dict[str, str]]:
+    """The tab with the figures of the opening example."""
+    wait_for_status(page, "An example")
+    open_tab(page, "Faithfulness")
+    page.wait_for_function(f"{LINES.format('deletion')} === 7 && {LINES.format('insertion')} === 7")
+    return table(page)
+
+
+def test_figures_stand_beside_the_controls(page: Page) -> None:
+    """All default methods and all controls, with curves and protocol; Fake-CAM drops nothing; ADCC and ROAD on demand."""
+    found = opened(page)
+    assert list(found) == ROWS
+    usual = ["Average Drop", "Increase in Confidence", "Average Gain", "Insertion", "Deletion"]
+    assert all(list(row) == usual for row in found.values())
+    assert found["Fake-CAM control"]["Average Drop"] == "0.0"
+    assert float(found["IS-CAM"]["Deletion"]) < float(found["Fake-CAM control"]["Deletion"])
+    assert page.locator("#trust strong").count() > 0
+    assert page.locator("#protocol li").count() == len(usual) and "20 steps" in page.inner_text("#protocol")
+    page.get_by_label("ADCC").check()
+    page.get_by_label("ROAD").check()
+    page.wait_for_function("document.querySelectorAll('#trust td:not(:empty)').length === 7 * 7")
+    wait_for_status(page, "An example")
+    found = table(page)
+    assert list(found) == ROWS and list(found["IS-CAM"]) == [*usual, "ADCC", "ROAD"]
+    assert 0 < float(found["Gaussian control"]["ADCC"]) <= 100
+
+
+def test_a_share_of_the_pixels_is_removed_and_restored(page: Page) -> None:
+    """The picture and its probability follow the slider, the kind and the map, and end where they must."""
+    opened(page)
+    probability = float(page.inner_text("#predictions td >> nth=1").split()[0])
+    line, picture = page.locator("#perturbed figcaption span"), page.locator("#perturbed img")
+
+    def at(share: int, what: str) -> float:
+        page.get_by_label("number input for Share of the pixels, %").fill(str(share))
+        line.filter(has_text=re.compile(rf"^{share} % of the pixels {what}")).wait_for()
+        return float(line.inner_text().split()[-2])
+
+    assert at(0, "removed") == pytest.approx(probability, abs=0.11)
+    whole = picture.get_attribute("src")
+    half = at(50, "removed")
+    assert half < probability and picture.get_attribute("src") != whole
+    by_is_cam = picture.get_attribute("src")
+    page.get_by_role("radio", name="insertion").check()
+    line.filter(has_text="restored").wait_for()
+    assert at(100, "restored") == pytest.approx(probability, abs=0.11)
+    page.get_by_role("radio", name="deletion").check()
+    line.filter(has_text="removed").wait_for()
+    at(50, "removed")
+    choose(page, "By the map of", "Gaussian")
+    page.locator("#perturbed strong", has_text="Gaussian").wait_for()
+    assert picture.get_attribute("src") not in (whole, by_is_cam)
+    choose(page, "By the map of", "Eigen-CAM")
+    page.locator("#perturbed", has_text="has not been measured").wait_for()
+
+
+def test_a_box_drawn_on_the_photo_is_held_against_the_maps(page: Page) -> None:
+    """By the pointer or typed; Fake-CAM's energy in it is the share of the area that it takes up."""
+    opened(page)
+    page.locator("#boxed img").scroll_into_view_if_needed()
+    frame = page.locator("#boxed .picture").bounding_box()
+    assert frame is not None
+    page.mouse.move(frame["x"] + 0.3 * frame["width"], frame["y"] + 0.2 * frame["height"])
+    page.mouse.down()
+    page.mouse.move(frame["x"] + 0.6 * frame["width"], frame["y"] + 0.9 * frame["height"], steps=4)
+    page.mouse.up()
+    page.locator("#trust th", has_text="Energy").wait_for()
+    typed = page.get_by_label("Box").input_value()
+    assert [float(part) for part in typed.split(",")] == pytest.approx([30, 20, 60, 90], abs=1)
+    found = table(page)
+    area = float(re.findall(r"takes up ([\d.]+) %", page.inner_text("#boxed"))[0])
+    assert float(found["Fake-CAM control"]["Energy in the box"]) == pytest.approx(area, abs=0.15)
+    assert {row["Pointing game"] for row in found.values()} <= {"yes", "no"}
+    drawn = page.locator("#boxed .box").bounding_box()
+    assert drawn is not None
+    assert drawn["width"] == pytest.approx(0.3 * frame["width"], abs=6)
+    page.get_by_label("Box").fill("0 0 100 100")
+    page.get_by_label("Box").press("Enter")
+    page.locator("#boxed", has_text="100.0 %").wait_for()
+    assert all(row["Energy in the box"] == "100.0" for row in table(page).values())
+    page.get_by_label("Box").fill("50 0 20 100")
+    page.get_by_label("Box").press("Enter")
+    wait_for_toast(page, "A box is four numbers")
+    page.get_by_label("Box").fill("")
+    page.get_by_label("Box").press("Enter")
+    page.locator("#trust th", has_text="Energy").wait_for(state="detached")
+
+
+def test_stop_keeps_the_rows_that_are_there(browser: Browser, app: Served) -> None:
+    """What has been measured stays, the rest is left out, and the page is ready for the next question."""
+    with visit(browser, app, "?example=rocket&methods=grad-cam,ss-cam&engine=exact") as page:
+        wait_for_status(page, "Done")
+        open_tab(page, "Faithfulness")
+        page.locator("#trust tr", has_text="SS-CAM").wait_for()
+        page.get_by_label("ADCC").check()
+        page.locator("#trust tr", has_text="Grad-CAM").filter(has=page.locator("td:nth-of-type(6)")).wait_for()
+        press(page, "Stop")
+        page.get_by_role("button", name="Explain", exact=True).wait_for()
+        found = table(page)
+        assert list(found) == ["Grad-CAM", *ROWS[-3:]]
+        assert "ADCC" in found["Grad-CAM"]
+        press(page, "Explain")
+        page.locator("#trust tr", has_text="SS-CAM").wait_for()
+
+
+def test_the_figures_follow_the_next_question(page: Page) -> None:
+    """With the tab open, Explain shows the maps' figures after the maps; those of the default methods within seconds."""
+    opened(page)
+    press(page, "Explain")
+    started = time.monotonic()
+    page.wait_for_function("document.querySelectorAll('#trust tr').length === 8")
+    assert time.monotonic() - started < 30
