@@ -41,7 +41,13 @@ LABELS = (
     "View",
     "By method",
     "With method",
+    "By the map of",
+    "Perturbation",
+    "Share of the pixels, %",
+    "Measure also (slow)",
+    "Box",
 )
+TABS = ["is-cam", "grad-cam", "is-cam", "deletion", 25, [], ""]
 SETTINGS = ["photo11", "layer3", 0, -1, 2, ["grad-cam"], "cumulative", "probability", "fast"]
 
 
@@ -94,7 +100,7 @@ def event_data(app: str) -> Callable[..., list[Any]]:
     def data(event: str, photo: Any, settings: list[Any] = SETTINGS) -> list[Any]:
         if event == "explain":
             return [photo, *settings[:3], *settings[4:]]
-        given = dict(zip(LABELS, [photo, *settings, *LOOK, "is-cam", "grad-cam"], strict=True))
+        given = dict(zip(LABELS, [photo, *settings, *LOOK, *TABS], strict=True))
         (inputs,) = [found["inputs"] for found in config["dependencies"] if found["api_name"] == event]
         return [given[labels[part]] for part in inputs]
 

@@ -26,12 +26,14 @@ import pytest
 from gradio.utils import get_upload_folder
 from PIL import Image
 
+from iscam.controls import CONTROLS
 from iscam.explain import Explanation, Prediction, Progress, Subject
 from iscam.images import Photo
 from iscam.methods import METHODS, doubt
 from iscam.models import MODELS
-from iscam.ui import build, checks, links, serve, text
+from iscam.ui import build, checks, galleries, links, serve, studies, text
 from iscam.ui.answers import Answers
+from iscam.ui.checks import Look
 from iscam.ui.handlers import Handlers
 from iscam.ui.layout import EXAMPLES, OPENING
 from iscam.ui.tasks import (
@@ -206,9 +208,14 @@ def asked(handlers: Handlers, photo: Any, **changes: Any) -> dict[Any, Any]:
         "opacity": LOOK[0],
         "colours": LOOK[1],
         "view": LOOK[2],
+        "by": "is-cam",
+        "how": "deletion",
+        "share": 25,
+        "also": [],
+        "box": "",
     } | changes
     over = {page.over[name]: values.pop(f"over_{name}", "grad-cam") for name in page.over}
-    parts = page.ask | page.look
+    parts = page.ask | page.look | page.measure
     return {parts[name]: value for name, value in values.items()} | over
 
 
@@ -955,6 +962,74 @@ def test_a_study_can_be_stopped_and_is_then_not_kept(
     network.pace.set()
     state = Watcher(handlers.revisit(values, visitor())).finished()
     assert shown(state[page.shelf["classes"]]).count("<figure") == 5
+
+
+def test_a_box_is_read_in_per_cent_and_must_be_one() -> None:
+    assert checks.box("10, 20, 50, 100", (200, 50)) == (20, 10, 100, 50)
+    assert (
+        checks.box("10 20 50", (200, 50)) is None
+        and checks.box("", (9, 9)) is None
+        and checks.box(None, (9, 9)) is None
+    )
+    for wrong in ("50 0 10 100", "0 0 0 10", "-1 0 10 10", "0 0 101 10", "a b c d", "nan 0 1 1", "0 0 1 1 1"):
+        with pytest.raises(ValueError, match="four numbers"):
+            checks.box(wrong, (200, 50))
+
+
+@pytest.mark.parametrize("also", ["adcc", ["energy"], [3], {"adcc": 1}, None])
+def test_only_the_slow_metrics_are_asked_for_by_name(also: object) -> None:
+    with pytest.raises(ValueError, match="adcc and road"):
+        checks.metrics(also)
+
+
+@pytest.mark.parametrize(
+    "scrub",
+    [("nobody", "deletion", 25), ("is-cam", "x", 25), ("is-cam", "deletion", 101), ("is-cam", "deletion", True)],
+)
+def test_a_wrong_perturbation_is_refused(scrub: tuple[Any, Any, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^(A photo is perturbed|The share).*\.$"):
+        checks.look(*LOOK, *scrub)
+
+
+def test_a_figure_is_bold_only_if_it_beats_all_controls() -> None:
+    """For some metrics the lower is better; what is yes or no for one photo is never bold."""
+    controls = {key: {"average-drop": 0.5, "insertion": 0.5, "increase": 0.0} for key in CONTROLS}
+    better = {"average-drop": 0.4, "insertion": 0.6, "increase": 1.0}
+    found = text.figures(controls | {"is-cam": better, "grad-cam": controls["random"]}, {"CAM": "why <not>"}, "<b>")
+    assert found.count("<strong>") == 2 and "<strong>40.0</strong>" in found and "<strong>60.0</strong>" in found
+    assert "<td>yes</td>" in found and "why &lt;not&gt;" in found and "of &lt;b&gt;," in found
+    assert found.index("IS-CAM") < found.index("Grad-CAM") < found.index("Random")
+    worse = controls | {"is-cam": {"average-drop": 0.6, "insertion": 0.4, "increase": 1.0}}
+    worse["fake-cam"] = {"average-drop": 0.9, "insertion": 0.1, "increase": 0.0}
+    assert "<strong>" not in text.figures(worse, {}, "cat")
+    del worse["fake-cam"], worse["random"]["insertion"]
+    assert "<strong>" not in text.figures(worse | {"is-cam": better}, {}, "cat")  # a control is still to come
+
+
+def test_faithfulness_is_measured_once_and_its_box_again(uploads: Path) -> None:
+    """With a real network: every row, a figure in the box without another pass of the slow kind, the share of the pixels."""
+    bench, worker = Bench(), Worker()
+    question = replace(checks.question({"path": str(OPENING)}), methods=("grad-cam",))
+
+    def studied(question: Question) -> list[Any]:
+        job = worker.submit("ann", studies.study(bench, "faithfulness", question))
+        return told(job)
+
+    first = studied(question)
+    rows = {each.method: each for each in first if isinstance(each, studies.Measured)}
+    assert list(rows) == [*CONTROLS, "grad-cam"]
+    assert rows["fake-cam"].faithfulness.values["average-drop"] < 0.01
+    assert rows["grad-cam"].taken.min() == 1 and rows["grad-cam"].taken.max() == studies.CURVE_STEPS
+    whole = question.photo.size
+    boxed = {each.method: each for each in studied(replace(question, box=(0, 0, *whole))) if hasattr(each, "taken")}
+    assert boxed["random"].faithfulness.values["energy"] == pytest.approx(1) == boxed["random"].faithfulness.box_area
+    assert boxed["grad-cam"].faithfulness.curves is rows["grad-cam"].faithfulness.curves
+    known = studies.recall(bench, "faithfulness", question)
+    assert known is not None
+    shelf = galleries.arranged("faithfulness", known, Look(by="grad-cam", share=100))
+    assert "100 % of the pixels removed" in shelf["perturbed"] and "Grad-CAM" in shelf["trust"]
+    assert len(shelf["deletion"]) == 4 * (studies.CURVE_STEPS + 1)
+    assert "has not been measured" in galleries.arranged("faithfulness", known, Look(by="is-cam"))["perturbed"]
 
 
 def test_export_packs_what_is_shown(handlers: Handlers, photo: dict[str, str]) -> None:
