@@ -81,8 +81,10 @@ class Refinement:
         self._masks = (self._maps - low) / (high - low)
         self._seen = strongest_first(activations[self._live])[: math.ceil(FIRST * len(self._live))]
         self._channels = len(activations)
-        # with one pass per channel, those that carry the map would be run in both kinds, and be most of all passes
-        self._has_rough = scorer.backend.has_rough and (scorer.backend.gain or PAYS) >= PAYS and len(self._probes) > 1
+        # with one pass per channel, those that carry the map would be run in both kinds, and be most of all passes; unless
+        # the rough ones of another request tell what to expect of them
+        pays = scorer.backend.has_rough and (scorer.backend.gain or PAYS) >= PAYS
+        self._has_rough = pays and (len(self._probes) > 1 or any(probe.rough for probe in self._table.probes))
         self._z: list[Tensor] | None = None
         self.total = len(self._seen) + len(self._live) // 2
         self._plan(ladder(self._probes))

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 Pair = tuple[Tensor, Tensor]
+Array = NDArray[np.float64]
 
 
 def run(network: nn.Module, layer: str, x: Tensor, replace: Callable[[Tensor], Tensor] | None = None) -> Pair:
@@ -226,3 +230,80 @@ def eigen_cam(network: nn.Module, layer: str, x: Tensor) -> tuple[None, Tensor]:
     centred = torch.stack([(a_k - a_k.mean()).flatten() for a_k in a], dim=1)  # (hw, C)
     raw = (centred @ torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -1]).reshape(a.shape[1:])
     return None, (-raw if (raw * a.sum(dim=0)).sum() < 0 else raw).clamp(min=0)
+
+
+# Metrics: plain loops over pixels, in numpy and float64. `score` takes one input (3, H, W) and gives its class probability.
+
+
+def confidence_figures(score: Callable[[Array], float], image: Array, heatmap: Array) -> dict[str, float]:
+    """Average drop, increase and average gain of one photo."""
+    p, q = score(image), score(np.stack([plane * heatmap for plane in image]))
+    drop = (p - q) / p if q < p else 0.0
+    gain = (q - p) / (1 - p) if q > p else 0.0
+    return {"average-drop": drop, "increase": 1.0 if q > p else 0.0, "average-gain": gain}
+
+
+def curve_area(
+    score: Callable[[Array], float], start: Array, end: Array, heatmap: Array, steps: int
+) -> tuple[list[float], float]:
+    """RISE's curve, and the area under it: pixel after pixel goes from `start` to `end`, the highest of the map first."""
+    height, width = heatmap.shape
+    places = [(-heatmap[row, column], row, column) for row in range(height) for column in range(width)]
+    places.sort()
+    current, scores, done = start.copy(), [score(start)], 0
+    for step in range(1, steps + 1):
+        for _, row, column in places[done : round(step / steps * len(places))]:
+            current[:, row, column] = end[:, row, column]
+        done = round(step / steps * len(places))
+        scores.append(score(current))
+    return scores, sum((a + b) / 2 for a, b in pairwise(scores)) / steps
+
+
+def harmonic_adcc(p: float, q: float, heatmap: Array, again: Array) -> float:
+    """ADCC from its three parts."""
+    pairs = [
+        (float(a) - heatmap.mean(), float(b) - again.mean()) for a, b in zip(heatmap.flat, again.flat, strict=True)
+    ]
+    above = sum(a * b for a, b in pairs)
+    below = math.sqrt(sum(a * a for a, _ in pairs) * sum(b * b for _, b in pairs))
+    parts = (1 + above / below) / 2, 1 - sum(heatmap.flat) / heatmap.size, 1 - max(0.0, p - q) / p
+    return 3 / sum(1 / part for part in parts)
+
+
+def imputed(image: Array, removed: Array) -> Array:
+    """ROAD's linear imputation without its noise, by a dense system: every hole is the weighted mean of its neighbours."""
+    holes = [(int(row), int(column)) for row, column in np.argwhere(removed)]
+    height, width = removed.shape
+    system, given = np.zeros((len(holes), len(holes))), np.zeros((len(holes), len(image)))
+    for number, (row, column) in enumerate(holes):
+        for down in (-1, 0, 1):
+            for across in (-1, 0, 1):
+                there = row + down, column + across
+                if (down, across) == (0, 0) or not (0 <= there[0] < height and 0 <= there[1] < width):
+                    continue
+                weight = 1 / 12 if down and across else 1 / 6
+                system[number, number] += weight
+                if removed[there]:
+                    system[number, holes.index(there)] -= weight
+                else:
+                    given[number] += weight * image[:, there[0], there[1]]
+    found = image.copy()
+    for values, (row, column) in zip(np.linalg.solve(system, given), holes, strict=True):
+        found[:, row, column] = values
+    return found
+
+
+def box_figures(heatmap: Array, box: tuple[float, float, float, float]) -> dict[str, float]:
+    """Pointing game, energy in the box, and the box's share of the area; pixels count by their middle."""
+    left, top, right, bottom = box
+    inside = total = count = 0.0
+    best, hit = -1.0, 0.0
+    for row in range(heatmap.shape[0]):
+        for column in range(heatmap.shape[1]):
+            within = left <= column + 0.5 < right and top <= row + 0.5 < bottom
+            total += heatmap[row, column]
+            inside += heatmap[row, column] * within
+            count += within
+            if heatmap[row, column] > best:
+                best, hit = heatmap[row, column], float(within)
+    return {"pointing": hit, "energy": inside / total, "area": count / heatmap.size}
