@@ -1,4 +1,4 @@
-"""The command line: `python -m iscam explain PHOTO...`, `evaluate FOLDER`, `models` and `benchmark`.
+"""The command line: `python -m iscam explain PHOTO...`, `sanity PHOTO...`, `evaluate FOLDER`, `models` and `benchmark`.
 
 Arguments are checked before torch is loaded, so that a wrong one is answered at once.
 """
@@ -23,6 +23,7 @@ from .models import DEFAULT_MODEL, MODELS, load_model
 from .path import DEFAULT_STEPS, MAX_STEPS, PATHS, WEIGHTINGS
 
 T = TypeVar("T")
+SANITY = (".sanity.csv", ".sanity.png")  # what is written of a photo
 THREADS = 2  # of each process that evaluates, however many there are: their number moves scores by 1e-6
 EXAMPLES = Path(__file__).resolve().parent.parent / "assets" / "examples"
 
@@ -41,8 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     listing.add_argument("--json", action="store_true", help="for programs")
     _add_benchmark(commands.add_parser("benchmark", help="how fast the maps are on this machine, and how exact"))
     _add_evaluate(commands.add_parser("evaluate", help="how faithful the maps are, over a folder of photos"))
+    _add_sanity(
+        commands.add_parser("sanity", help="whether maps depend on what the network has learnt, and are stable")
+    )
     options = parser.parse_args(arguments)
-    run = {"models": _models, "benchmark": _benchmark, "evaluate": _evaluate, "explain": _explain}[options.command]
+    run = {"models": _models, "benchmark": _benchmark, "evaluate": _evaluate, "sanity": _sanity, "explain": _explain}[
+        options.command
+    ]
     try:
         return run(options)
     except (ValueError, OSError) as error:
@@ -58,6 +64,12 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     parser.add_argument("--target", help="class index or category; default: the most probable class of each photo")
     parser.add_argument("--against", help="a second class: show what speaks for the target rather than for this one")
+    _add_method_settings(parser)
+    parser.add_argument("--out", type=Path, default=Path("iscam-out"), metavar="DIR", help="default iscam-out")
+
+
+def _add_method_settings(parser: argparse.ArgumentParser) -> None:
+    """The methods and how they are set."""
     parser.add_argument("--methods", type=_methods, default=DEFAULT_METHODS, metavar="KEY,KEY", help=", ".join(METHODS))
     parser.add_argument(
         "--steps", type=_whole(1, MAX_STEPS), default=DEFAULT_STEPS, help=f"of IS-CAM, 1 to {MAX_STEPS}"
@@ -65,7 +77,6 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--path", choices=PATHS, default=PATHS[0])
     parser.add_argument("--weighting", choices=WEIGHTINGS, default=WEIGHTINGS[0])
     _add_numbers(parser)
-    parser.add_argument("--out", type=Path, default=Path("iscam-out"), metavar="DIR", help="default iscam-out")
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -123,6 +134,14 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         "--threads", type=_whole(1, 1024), default=THREADS, help="of each process; rows depend on it in the sixth digit"
     )
     parser.add_argument("--out", type=Path, default=Path("iscam-evaluation"), metavar="DIR", help="default %(default)s")
+
+
+def _add_sanity(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    _add_model(parser)
+    parser.add_argument("--target", help="class index or category; default: the most probable class of each photo")
+    _add_method_settings(parser)
+    parser.add_argument("--out", type=Path, default=Path("iscam-sanity"), metavar="DIR", help="default %(default)s")
 
 
 def _add_benchmark(parser: argparse.ArgumentParser) -> None:
@@ -240,13 +259,7 @@ def _explain(options: argparse.Namespace) -> int:
             f"{METHODS[general[0]].label} gives the same map for every class: leave it out with --against."
         )
     _refuse_early(options)
-    photos = []
-    for photo in options.photos:
-        if os.path.isfile(photo):  # Path.is_file raises on an overlong name
-            photos.append(photo)
-        else:
-            problem = "this is a folder: name the photos in it" if os.path.isdir(photo) else "there is no such file"
-            _complain(f"{photo}: {problem}.")
+    photos = _present(options.photos)
     if not photos:
         return 2
     _make_folder(options.out)
@@ -351,6 +364,76 @@ def _refuse_early(options: argparse.Namespace) -> None:
     if options.arch is None:
         spec = MODELS[options.model or DEFAULT_MODEL]
         _refuse(options.methods, spec.label, spec.head_layer, options.layer or spec.layer)
+
+
+def _sanity(options: argparse.Namespace) -> int:
+    _check_own(options)
+    _refuse_early(options)
+    photos = _present(options.photos)
+    if not photos:
+        return 2
+    _make_folder(options.out)
+    from . import sanity
+    from .backend import set_threads
+    from .explain import Explainer
+    from .export import free_stem, real_path, write_whole
+    from .render import encoded
+
+    set_threads()
+    model = _load(options)
+    explainer = Explainer(model, options.engine, options.tolerance)
+    target = None if options.target is None else model.find_class(options.target)
+    taken, failed = {real_path(photo) for photo in photos}, len(photos) < len(options.photos)
+    for photo in photos:
+        try:
+            analysis = explainer.analyse(photo, options.layer)
+            index = analysis.predictions[0].index if target is None else target
+            found = {}
+            for method in options.methods:
+
+                def explain(
+                    explainer: Explainer,
+                    analysis: Analysis,
+                    steps: int | None,
+                    method: str = method,
+                    index: int = index,
+                ) -> Explanation:
+                    settings = options.path, options.weighting, options.samples, options.seed
+                    return explainer.explain(analysis, method, index, None, steps or options.steps, *settings)
+
+                counts = [count for count in sanity.OTHER_STEPS if count != options.steps and method == "is-cam"]
+                found[method] = [
+                    *sanity.randomisation(explainer, analysis, explain, seed=options.seed),
+                    *sanity.stability(explainer, analysis, explain, steps=counts),
+                ]
+        except ValueError as error:
+            _complain(f"{photo}: {error}")
+            failed = True
+            continue
+        stem = free_stem(options.out, photo.stem, taken, SANITY)
+        files = [options.out / (stem + suffix) for suffix in SANITY]
+        title = _one_line(f"{photo.name}: {model.categories[index]}, {model.label}")
+        write_whole(files[0], sanity.as_csv(found))
+        write_whole(files[1], encoded(sanity.as_figure(title, found)))
+        taken |= {real_path(file) for file in files}
+        print(title)
+        for method, rows in found.items():
+            for row in rows:
+                print(f"  {method:18} {row.check:10} {row.change:32} {row.pearson:6.3f} {row.spearman:6.3f}")
+        print(f"  (Pearson's and Spearman's correlation with the map; {files[0]}, {files[1]})", flush=True)
+    return 2 if failed else 0
+
+
+def _present(named: Sequence[Path]) -> list[Path]:
+    """The photos that are there; the others are named."""
+    photos = []
+    for photo in named:
+        if os.path.isfile(photo):  # Path.is_file raises on an overlong name
+            photos.append(photo)
+        else:
+            problem = "this is a folder: name the photos in it" if os.path.isdir(photo) else "there is no such file"
+            _complain(f"{photo}: {problem}.")
+    return photos
 
 
 def _benchmark(options: argparse.Namespace) -> int:

@@ -25,15 +25,15 @@ MAX_NAME_BYTES = 255  # of a file's name, in nearly every file system
 TITLE_LETTERS = 60  # of a photo's name over the figure
 
 
-def free_stem(folder: Path, stem: str, taken: Collection[Path]) -> str:
+def free_stem(folder: Path, stem: str, taken: Collection[Path], suffixes: Sequence[str] = SUFFIXES) -> str:
     """The stem, or the stem with `-2`, `-3`, ..., such that none of its files in `folder` is one of `taken` (real paths)
     or a folder. A stem too long for a file's name loses its end."""
     number = 1
     while True:
         ending = "" if number == 1 else f"-{number}"
-        while len(os.fsencode(stem + ending + max(SUFFIXES, key=len))) > MAX_NAME_BYTES:
+        while len(os.fsencode(stem + ending + max(suffixes, key=len))) > MAX_NAME_BYTES:
             stem = stem[:-1]
-        files = [folder / (stem + ending + suffix) for suffix in SUFFIXES]
+        files = [folder / (stem + ending + suffix) for suffix in suffixes]
         if not any(real_path(file) in taken or os.path.isdir(file) for file in files):
             return stem + ending
         number += 1

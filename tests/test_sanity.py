@@ -1,0 +1,168 @@
+"""Sanity checks: laws of the changes and of the correlations, on real networks and by the command line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+import iscam
+from iscam.__main__ import main
+from iscam.explain import Analysis, Explainer, Explanation
+from iscam.models import LoadedModel
+from iscam.sanity import (
+    OTHER_STEPS,
+    SHIFTS,
+    STAGES,
+    Comparison,
+    Explain,
+    randomisation,
+    redraw,
+    shifted,
+    spearman,
+    stability,
+)
+from tests.conftest import ROOT
+
+CHELSEA = ROOT / "assets" / "examples" / "chelsea.jpg"
+
+
+def by(method: str, steps: int = 4, target: int | None = None) -> Explain:
+    def explain(explainer: Explainer, analysis: Analysis, count: int | None) -> Explanation:
+        return explainer.explain(analysis, method, target, steps=count or steps)
+
+    return explain
+
+
+@pytest.fixture(scope="module")
+def photo() -> tuple[Explainer, Analysis]:
+    explainer = Explainer(iscam.load_model("photo11"))
+    return explainer, explainer.analyse(CHELSEA)
+
+
+def test_ranks_are_correlated_as_by_scipy() -> None:
+    """Also where many values are equal; a constant map correlates with none."""
+    generator = torch.Generator().manual_seed(0)
+    one, other = torch.rand((9, 9), generator=generator), torch.rand((9, 9), generator=generator)
+    for a, b in ((one, other), (one, one**3), (one, -one), (one.clamp_min(0.6), other.mul(4).round())):
+        assert spearman(a, b) == pytest.approx(spearmanr(a.flatten(), b.flatten()).statistic)
+    assert spearman(one, torch.ones(9, 9)) == 0
+
+
+def test_a_moved_photo_is_the_photo_elsewhere() -> None:
+    image = torch.rand(1, 3, 7, 9)
+    moved = shifted(image, 2)
+    assert moved.shape == image.shape and torch.equal(moved[:, :, 2:, 2:], image[:, :, :-2, :-2])
+    assert torch.equal(moved[:, :, 0], moved[:, :, 2])
+
+
+def test_redrawn_weights_keep_their_scale_but_not_their_order() -> None:
+    layer = torch.nn.Conv2d(50, 40, 3)
+    before = layer.weight.detach().clone()
+    redraw(layer, torch.Generator().manual_seed(0))
+    after = layer.weight.detach()
+    assert float(after.std() / before.std()) == pytest.approx(1, abs=0.03)
+    assert abs(np.corrcoef(before.flatten(), after.flatten())[0, 1]) < 0.03
+
+
+def test_the_cascade_loses_what_was_learnt_and_leaves_the_network_alone(photo: tuple[Explainer, Analysis]) -> None:
+    """The last stage has drawn all parameters; the same seed gives the same; hooks, modes and weights stay."""
+    explainer, analysis = photo
+    network = explainer.model.network
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    found = list(randomisation(explainer, analysis, by("grad-cam", target=analysis.predictions[0].index)))
+    assert len(found) == STAGES and all(row.check == "randomised" for row in found)
+    assert (
+        found[-1].change == f"down to {next(name for name, m in network.named_modules() if list(m.parameters(False)))}"
+    )
+    assert found[-1].pearson < 0.5
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert not any(module.training or module._forward_hooks for module in network.modules())
+    again = list(randomisation(explainer, analysis, by("grad-cam", target=analysis.predictions[0].index)))
+    assert again == found
+    other = list(randomisation(explainer, analysis, by("grad-cam", target=0), stages=2, seed=1))
+    assert len(other) == 2 and other[-1] != found[-1]
+
+
+def test_every_parameter_is_drawn_anew_in_the_end(tiny: Callable[..., LoadedModel]) -> None:
+    """Seen by the explainer of the last stage, whose network shares nothing with the first."""
+    explainer = Explainer(tiny("TinyPooled"))
+    analysis = explainer.analyse(CHELSEA)
+    seen: list[LoadedModel] = []
+
+    def explain(explainer: Explainer, analysis: Analysis, _: int | None) -> Explanation:
+        seen.append(explainer.model)
+        return explainer.explain(analysis, "grad-cam", 0)
+
+    list(randomisation(explainer, analysis, explain))
+    first, last = (dict(model.network.named_parameters()) for model in (seen[0], seen[-1]))
+    assert seen[0] is explainer.model
+    assert not any(torch.equal(value, last[name]) for name, value in first.items() if value.numel() > 1)
+
+
+def test_cam_uses_the_head_that_was_drawn_anew(photo: tuple[Explainer, Analysis]) -> None:
+    """The first stage draws the head alone: CAM's map changes with it, as Grad-CAM's does, to which it is equal."""
+    explainer, analysis = photo
+    index = analysis.predictions[0].index
+    cam, grad = (next(randomisation(explainer, analysis, by(key, target=index))) for key in ("cam", "grad-cam"))
+    assert cam.pearson == pytest.approx(grad.pearson, abs=1e-3) and cam.pearson < 0.999
+
+
+def test_a_map_that_asks_no_class_stays_while_only_the_head_is_drawn(photo: tuple[Explainer, Analysis]) -> None:
+    """Eigen-CAM's map is of the layer alone."""
+    explainer, analysis = photo
+    assert next(randomisation(explainer, analysis, by("eigen-cam", target=0))).pearson == pytest.approx(1, abs=1e-4)
+
+
+def test_small_changes_move_the_map_little(photo: tuple[Explainer, Analysis]) -> None:
+    """A shift, a mirror and other N, of which the own number of steps gives the same map."""
+    explainer, analysis = photo
+    found = list(stability(explainer, analysis, by("is-cam", 5), steps=(5, 20)))
+    names = [("shifted", f"{shift} pixels") for shift in SHIFTS]
+    assert [(row.check, row.change) for row in found] == [
+        *names,
+        *(("mirrored", "left to right"), ("steps", "N = 5"), ("steps", "N = 20")),
+    ]
+    assert found[0].pearson > 0.8 and found[-1].pearson > 0.95
+    assert found[-2].pearson == pytest.approx(1, abs=1e-4) and found[-2].spearman == pytest.approx(1, abs=1e-2)
+
+
+def test_a_network_that_is_blind_to_the_side_gives_the_mirrored_map(tiny: Callable[..., LoadedModel]) -> None:
+    """Pointwise convolutions and pooling: the map of the mirrored photo is the mirrored map."""
+    model = tiny("TinyPooled")
+    with torch.no_grad():
+        for module in model.network.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.weight.copy_((module.weight + module.weight.flip(3)) / 2)
+    explainer = Explainer(model)
+    analysis = explainer.analyse(CHELSEA)
+    (found,) = stability(explainer, analysis, by("grad-cam", target=1), shifts=())
+    assert found == Comparison("mirrored", "left to right", *(pytest.approx(1, abs=1e-3),) * 2, found.probability)
+
+
+def test_the_command_writes_a_table_and_a_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For each photo; what is not there is named, and the exit status says so."""
+    asked = ["sanity", str(CHELSEA), str(CHELSEA), "nowhere.jpg", "--methods", "is-cam,cam", "--steps", "5"]
+    assert main([*asked, "--out", str(tmp_path)]) == 2
+    said, complaint = capsys.readouterr()
+    assert "nowhere.jpg: there is no such file" in complaint and "chelsea.jpg: cat" in said
+    assert {file.name for file in tmp_path.iterdir()} == {
+        f"chelsea{number}.sanity.{kind}" for number in ("", "-2") for kind in ("csv", "png")
+    }
+    with (tmp_path / "chelsea.sanity.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["method", "check", "change", "pearson", "spearman", "probability"]
+    assert sum(row["check"] == "randomised" for row in rows) == 2 * STAGES
+    assert [row["change"] for row in rows if row["check"] == "steps"] == [f"N = {n}" for n in OTHER_STEPS if n != 5]
+    assert all(-1 <= float(row[name]) <= 1 for row in rows for name in ("pearson", "spearman"))
+
+
+def test_a_wrong_argument_is_answered_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["sanity", str(CHELSEA), "--methods", "cam", "--layer", "layer1", "--out", str(tmp_path)]
+    assert main(asked) == 2
+    assert "just before the global pooling" in capsys.readouterr().err and not list(tmp_path.iterdir())
