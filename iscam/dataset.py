@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,17 +37,23 @@ def find_items(source: Path) -> list[Item]:
     Raises:
         ValueError: there is no such folder or CSV, nothing in it, or it cannot be read; one sentence.
     """
-    if source.is_file():
+    if os.path.isfile(source):  # Path.is_file raises on an overlong name
         items = _of_csv(source)
-    elif source.is_dir():
-        items = [Item(path.name, path) for path in find_photos(source)]
+    elif os.path.isdir(source):
+        items = [Item(path.name, path) for path in _photos(source)]
         for folder in sorted(path for path in source.iterdir() if path.is_dir()):
-            items += [Item(f"{folder.name}/{path.name}", path, folder.name) for path in find_photos(folder)]
+            items += [Item(f"{folder.name}/{path.name}", path, folder.name) for path in _photos(folder)]
     else:
         raise ValueError(f"There is no {source}: name a folder of photos, of class folders, or a CSV (file, class).")
     if not items:
         raise ValueError(f"There are no photos in {source}.")
     return items
+
+
+def _photos(folder: Path) -> list[Path]:
+    """The photos in a folder, but for the figure that an evaluation has left there."""
+    evaluated = (folder / "parts").is_dir()
+    return [path for path in find_photos(folder) if not (evaluated and path.name == "figure.png")]
 
 
 def _of_csv(file: Path) -> list[Item]:
@@ -63,7 +71,7 @@ def _of_csv(file: Path) -> list[Item]:
         name = row["file"] or ""
         if not name or name in items:
             raise ValueError(f"{file}, line {number}: {f'{name!r} is there twice' if name else 'no file is named'}.")
-        items[name] = Item(name, file.parent / name, row[column] if column else None, _box(file, number, row))
+        items[name] = Item(name, file.parent / name, (row[column] or None) if column else None, _box(file, number, row))
     return list(items.values())
 
 
@@ -75,7 +83,7 @@ def _box(file: Path, number: int, row: dict[str, str]) -> tuple[float, float, fl
         left, top, right, bottom = (float(value) for value in given)
     except ValueError:
         left = top = right = bottom = 0.0
-    if not (0 <= left < right and 0 <= top < bottom):
+    if not (0 <= left < right < math.inf and 0 <= top < bottom < math.inf):
         raise ValueError(f"{file}, line {number}: {', '.join(given)} is no box: left, top, right, bottom in pixels.")
     return left, top, right, bottom
 

@@ -161,7 +161,7 @@ def evaluate(
     for item in progress(mine):
         try:
             rows = list(_rows(explainer, item, targets.get(item.name), settings))
-            store.add(crew.rank, {"file": item.name, "rows": rows})
+            store.add(crew.rank, {"file": item.name, "photo": _state(item), "rows": rows})
         except (ValueError, OSError) as error:
             store.add(crew.rank, {"file": item.name, "problem": str(error)})
     crew.wait()
@@ -170,8 +170,28 @@ def evaluate(
 
 def _todo(store: _Store, items: Sequence[Item], settings: Settings) -> list[str]:
     store.claim(settings)
-    done = {line["file"] for line in store.lines() if "rows" in line}
+    done = _known(store, items)
     return [item.name for item in items if item.name not in done]
+
+
+def _known(store: _Store, items: Sequence[Item]) -> dict[str, list[Row]]:
+    """The rows that are there, by photo; not those of another photo of the same name, or with another label or box."""
+    states = {item.name: _state(item) for item in items}
+    known: dict[str, list[Row]] = {}
+    for line in store.lines():
+        name = line["file"]
+        if "rows" in line and name in states and line.get("photo", states[name]) == states[name]:
+            known.setdefault(name, line["rows"])
+    return known
+
+
+def _state(item: Item) -> list[Any]:
+    """What the rows of a photo depend on beside the settings, as far as it can be told without reading it."""
+    try:
+        size = item.file.stat().st_size
+    except (OSError, ValueError):  # no such file, or no name of a file
+        size = None
+    return [size, item.label, item.box and list(item.box)]
 
 
 def _rows(explainer: Explainer, item: Item, target: int | None, settings: Settings) -> Iterator[Row]:
@@ -225,13 +245,8 @@ def _row(
 
 def _found(store: _Store, items: Sequence[Item], settings: Settings) -> Evaluation:
     wanted = {item.name for item in items}
-    rows: dict[str, list[Row]] = {}
-    problems: dict[str, str] = {}
-    for line in store.lines():
-        if line["file"] in wanted and "rows" in line:
-            rows.setdefault(line["file"], line["rows"])
-        elif line["file"] in wanted:
-            problems[line["file"]] = line["problem"]
+    rows = _known(store, items)
+    problems = {line["file"]: line["problem"] for line in store.lines() if "problem" in line and line["file"] in wanted}
     flat = [row for name in sorted(rows) for row in rows[name]]
     return Evaluation(settings, flat, {name: problems[name] for name in sorted(problems) if name not in rows})
 

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -45,9 +46,13 @@ def real_path(file: Path) -> Path:
 
 
 def describe_run(
-    subject: Subject, explanations: Sequence[Explanation], engine: str, settings: Mapping[str, object]
+    subject: Subject,
+    explanations: Sequence[Explanation],
+    engine: str,
+    settings: Mapping[str, object],
+    metrics: Mapping[str, Mapping[str, float]],
 ) -> dict[str, object]:
-    """The JSON record of one photo: what was asked, of which weights, and what came out."""
+    """The JSON record of one photo: what was asked, of which weights, and what came out; `metrics` by method, if measured."""
 
     def named(index: int) -> dict[str, object]:
         return {
@@ -83,6 +88,8 @@ def describe_run(
     }
     if first.against_index is not None:
         record["against"] = named(first.against_index)
+    if metrics:
+        record["metrics"] = {method: dict(values) for method, values in metrics.items()}
     return record
 
 
@@ -108,6 +115,7 @@ def results(
     settings: Mapping[str, object],
     colours: str = COLOUR_MAPS[0],
     opacity: float = OPACITY,
+    metrics: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
 ) -> dict[str, bytes]:
     """The files of one photo, by suffix: the figure, the maps ("<key>" heatmap, "<key>.raw") and the record."""
     title = f"{_heading(subject.photo.name)} · {_heading(subject.label)} · {subject.layer}"
@@ -116,7 +124,7 @@ def results(
     maps = {e.method: e.heatmap for e in explanations} | {f"{e.method}.raw": e.raw for e in explanations}
     np.savez_compressed(arrays, allow_pickle=False, **maps)
     text = json.dumps(
-        describe_run(subject, explanations, engine, settings), indent=2, ensure_ascii=False, allow_nan=False
+        describe_run(subject, explanations, engine, settings, metrics), indent=2, ensure_ascii=False, allow_nan=False
     )
     # bytes of a file's name that are no UTF-8 reach us as lone surrogates: what this writes for them, JSON reads as such
     record = text.encode("utf-8", "backslashreplace") + b"\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -48,7 +49,9 @@ Explain = Callable[[Analysis], Explanation]  # the same method with the same set
 def control(analysis: Analysis, key: str, class_index: int, category: str, seed: int = 0) -> Explanation:
     """The map of a control, one of CONTROLS; a photo always gets the same."""
     (height, width), (rows, columns) = analysis.forward.image.shape[2:], analysis.forward.activations.shape[1:]
-    own = (seed + int(analysis.photo.sha256[:12], 16)) % 2**32
+    photo = analysis.photo
+    digest = photo.sha256 or hashlib.sha256(photo.image.tobytes()).hexdigest()  # a PIL image comes without one
+    own = (seed + int(digest[:12], 16)) % 2**32
     heatmap = CONTROLS[key].draw((rows, columns), (height, width), own).numpy()
     probability = float(analysis.probabilities[class_index])
     return Explanation(key, class_index, category, probability, None, heatmap, heatmap, 0.0, 0, 0.0, True, "")

@@ -93,11 +93,13 @@ def write_evaluation(folder: Path, evaluation: Evaluation, machine: Mapping[str,
         "problems": evaluation.problems,
         **machine,
     }
-    write_whole(folder / "rows.csv", rows_csv(evaluation))
+    text = json.dumps(record, indent=2, ensure_ascii=False)
+    # bytes of a file's name that are no UTF-8 reach us as lone surrogates
+    write_whole(folder / "rows.csv", rows_csv(evaluation).encode("utf-8", "backslashreplace"))
     write_whole(folder / "summary.csv", summary_csv(lines))
     write_whole(folder / "summary.md", as_markdown(evaluation, lines))
     write_whole(folder / "figure.png", encoded(as_figure(lines, settings)))
-    write_whole(folder / "settings.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_whole(folder / "settings.json", text.encode("utf-8", "backslashreplace") + b"\n")
 
 
 def rows_csv(evaluation: Evaluation) -> str:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -259,6 +259,27 @@ def curve_area(
     return scores, sum((a + b) / 2 for a, b in pairwise(scores)) / steps
 
 
+def blurred(image: Array, size: int = 11, sigma: float = 5.0) -> Array:
+    """A Gaussian blur (3, H, W), pixel by pixel; beyond the rim the photo goes on mirrored, its last pixels not repeated."""
+    reach = size // 2
+    offsets = range(-reach, reach + 1)
+    weights = {(d, a): math.exp(-(d * d + a * a) / (2 * sigma * sigma)) for d in offsets for a in offsets}
+
+    def mirrored(place: int, length: int) -> int:
+        place = abs(place)
+        return 2 * (length - 1) - place if place >= length else place
+
+    height, width = image.shape[1:]
+    found = np.zeros_like(image)
+    for row in range(height):
+        for column in range(width):
+            for (down, across), weight in weights.items():
+                found[:, row, column] += (
+                    weight * image[:, mirrored(row + down, height), mirrored(column + across, width)]
+                )
+    return found / sum(weights.values())
+
+
 def harmonic_adcc(p: float, q: float, heatmap: Array, again: Array) -> float:
     """ADCC from its three parts."""
     pairs = [
@@ -291,6 +312,21 @@ def imputed(image: Array, removed: Array) -> Array:
     for values, (row, column) in zip(np.linalg.solve(system, given), holes, strict=True):
         found[:, row, column] = values
     return found
+
+
+def road(score: Callable[[Array], float], image: Array, heatmap: Array, percentiles: Sequence[int]) -> float:
+    """ROAD without its noise: half of what is left more by removing the lowest first than by removing the highest first."""
+    places = [(float(heatmap[place]), place) for place in np.ndindex(heatmap.shape)]
+    halves = []
+    for percentile in percentiles:
+        left = []
+        for sign in (1, -1):  # lowest first, highest first; equal ones in raster order
+            removed = np.zeros(heatmap.shape, dtype=bool)
+            for _, place in sorted(places, key=lambda pair: sign * pair[0])[: round(percentile / 100 * len(places))]:
+                removed[place] = True
+            left.append(score(imputed(image, removed)))
+        halves.append((left[0] - left[1]) / 2)
+    return sum(halves) / len(halves)
 
 
 def box_figures(heatmap: Array, box: tuple[float, float, float, float]) -> dict[str, float]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +23,17 @@ from PIL import Image
 import iscam
 from iscam.__main__ import main
 from iscam.controls import CONTROLS
-from iscam.dataset import Item, class_index, find_items, sample
+from iscam.dataset import SYNSETS, Item, class_index, find_items, sample
 from iscam.evaluate import Evaluation, Settings
 from iscam.methods import DEFAULT_METHODS
 from iscam.metrics import METRICS
 from iscam.summary import RESAMPLES, as_markdown, summarise
+from iscam.weights import imagenet_categories
 from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "assets" / "examples"
 QUICK = ("--methods", "grad-cam", "--metrics", "average-drop,increase,deletion", "--curve-steps", "4")
+WITH_ISCAM = {**os.environ, "PYTHONPATH": str(ROOT)}
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -77,18 +82,19 @@ def assert_same_rows(one: Path, other: Path) -> None:
 
 
 def test_photos_are_found_in_folders_class_folders_and_tables(tmp_path: Path) -> None:
-    for name in ("b.JPEG", "a.png", "notes.txt", "dog/c.jpg", "dog/readme.md", "n02102040/d.webp", "empty/x.txt"):
+    """By their endings in any case; a class folder's name is the label; a table's columns come in any order."""
+    for name in ("b.JPEG", "a.png", "notes.txt", "dog/c.jpg", "dog/readme.md", "n02102040/d.WEBP", "empty/x.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     found = find_items(tmp_path)
-    labels = {"a.png": None, "b.JPEG": None, "dog/c.jpg": "dog", "n02102040/d.webp": "n02102040"}
+    labels = {"a.png": None, "b.JPEG": None, "dog/c.jpg": "dog", "n02102040/d.WEBP": "n02102040"}
     assert {item.name: item.label for item in found} == labels
     assert all(item.file.exists() for item in found)
     table = tmp_path / "some.csv"
-    table.write_text("class,file,left,top,right,bottom\ndog,dog/c.jpg,1,2,3,4.5\n7,a.png,,,,\n", encoding="utf-8")
-    boxed, plain = find_items(table)
+    table.write_text("class,file,left,top,right,bottom\ndog,dog/c.jpg,1,2,3,4.5\n7,a.png,,,,\n,b.JPEG\n")
+    boxed, plain, unlabelled = find_items(table)
     assert boxed == Item("dog/c.jpg", tmp_path / "dog/c.jpg", "dog", (1, 2, 3, 4.5))
-    assert plain.label == "7" and plain.box is None
+    assert plain.label == "7" and plain.box is unlabelled.box is unlabelled.label is None
 
 
 @pytest.mark.parametrize(
@@ -100,20 +106,43 @@ def test_photos_are_found_in_folders_class_folders_and_tables(tmp_path: Path) ->
         ("file,left,top,right,bottom\na.jpg,5,0,1,1\n", "line 2: 5, 0, 1, 1 is no box"),
         ("file,left,top,right,bottom\na.jpg,5,x,1,1\n", "is no box"),
         ("file,left\na.jpg,5\n", "is no box"),
+        ("file,left,top,right,bottom\na.jpg,1,1,inf,9\n", "is no box"),
         ("file,class\n", "no photos"),
     ],
 )
 def test_a_table_that_makes_no_sense_is_told_by_its_line(tmp_path: Path, lines: str, words: str) -> None:
+    """In one sentence."""
     (tmp_path / "t.csv").write_text(lines, encoding="utf-8")
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=words) as problem:
         find_items(tmp_path / "t.csv")
+    assert str(problem.value).endswith(".") and "\n" not in str(problem.value)
+
+
+def test_what_is_no_table_or_no_name_is_said_in_a_sentence(tmp_path: Path) -> None:
+    """A photo instead of a table, and a name that no file can have."""
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8")
+    with pytest.raises(ValueError, match="is no CSV in UTF-8"):
+        find_items(tmp_path / "photo.jpg")
+    with pytest.raises(ValueError, match="There is no a"):
+        find_items(Path("a" * 5000))
+
+
+def test_an_evaluations_own_figure_is_no_photo(tmp_path: Path) -> None:
+    """Where `--out` lies among the photos, or is their folder, another run finds the same photos."""
+    for folder in (tmp_path, tmp_path / "out"):
+        (folder / "parts").mkdir(parents=True)
+        for name in ("figure.png", "a.png"):
+            (folder / name).touch()
+    (tmp_path / "class").mkdir()
+    (tmp_path / "class" / "figure.png").touch()
+    assert [item.name for item in find_items(tmp_path)] == ["a.png", "class/figure.png", "out/a.png"]
 
 
 def test_a_larger_sample_begins_with_the_smaller_one() -> None:
-    """Whatever the order in which the photos were found; another seed draws others."""
+    """Whatever the order in which the photos were found, and each time; another seed draws others."""
     items = [Item(f"{number}.jpg", Path(f"{number}.jpg")) for number in range(100)]
     ten = sample(items, 10, 3)
-    assert len(set(ten)) == 10 and sample(items[::-1], 20, 3)[:10] == ten
+    assert len(set(ten)) == 10 and sample(items, 10, 3) == sample(items[::-1], 20, 3)[:10] == ten
     assert sample(items, 10, 4) != ten and set(sample(items, None, 3)) == set(items)
 
 
@@ -125,6 +154,15 @@ def test_a_label_is_a_synset_a_name_or_an_index() -> None:
         class_index("n02102040", model)
     with pytest.raises(ValueError, match="No class is known"):
         class_index(None, model)
+
+
+def test_each_synset_is_its_class_of_an_imagenet_model() -> None:
+    """Of all 1000, by the categories alone, although two of them differ but in case."""
+    model = replace(iscam.load_model("photo11"), categories=imagenet_categories())
+    synsets = SYNSETS.read_text(encoding="utf-8").split()
+    assert [class_index(synset, model) for synset in synsets] == list(range(1000))
+    categories = {"n02102040": "English springer", "n03028079": "church", "n03425413": "gas pump"}
+    assert {synset: model.categories[class_index(synset, model)] for synset in categories} == categories
 
 
 # What is written
@@ -155,12 +193,14 @@ def test_files_and_columns_are_those_of_the_contract(tmp_path: Path, evaluate: R
     assert "random (control)" in said and "5 steps" in said and "3 photos" in said
     record = json.loads((out / "settings.json").read_text())
     assert record["settings"]["threads"] == 2 and record["settings"]["batch"] == 8 and record["processes"] == 1
+    assert list(record["protocol"]) == record["settings"]["metrics"] == metrics and all(record["protocol"].values())
     assert "5 steps" in record["protocol"]["deletion"] and record["problems"] == {} and record["photos"] == 3
     with Image.open(out / "figure.png") as figure:
         assert figure.width > 500
 
 
 def test_every_setting_that_a_method_heeds_has_its_row(tmp_path: Path, evaluate: Run) -> None:
+    """IS-CAM's steps, path and weighting, Score-CAM's weighting, and nothing of CAM's."""
     many = ("--steps", "1,3", "--path", "linear,cumulative", "--weighting", "logit,probability")
     asked = ("--methods", "is-cam,score-cam,cam", "--metrics", "average-drop")
     code, _, _ = evaluate(photos(tmp_path / "in", 1), *asked, *many, "--out", tmp_path / "out")
@@ -195,7 +235,28 @@ def test_boxes_give_pointing_and_energy_beside_their_area(tmp_path: Path, evalua
         assert {line["n"] for line in csv.DictReader(file)} == {"1"}
 
 
+def test_halves_of_a_photo_share_its_energy_and_its_area(tmp_path: Path, evaluate: Run) -> None:
+    """Boxes are in pixels of the photo, of which the network sees the middle; one half or the other has the map's peak."""
+    with Image.open(EXAMPLES / "coffee.jpg") as picture:
+        width, height = picture.size
+        for side in ("left", "right"):
+            picture.save(tmp_path / f"{side}.jpg")
+    assert width > height
+    boxes = f"left.jpg,0,0,{width / 2},{height}\nright.jpg,{width / 2},0,{width},{height}\n"
+    (tmp_path / "t.csv").write_text("file,left,top,right,bottom\n" + boxes)
+    asked = ("--methods", "grad-cam", "--metrics", "pointing,energy", "--out", tmp_path / "out")
+    assert evaluate(tmp_path / "t.csv", *asked)[0] == 0
+    rows = read_rows(tmp_path / "out")
+    for method in ("grad-cam", "random", "gaussian"):
+        left, right = (row for row in rows if row["method"] == method)
+        for column in ("energy", "box_area", "pointing"):
+            assert float(left[column]) + float(right[column]) == pytest.approx(1, abs=2e-6), (method, column)
+        assert float(left["box_area"]) == pytest.approx(1 / 2, abs=0.01)
+        assert 0 < float(left["energy"]) < 1
+
+
 def test_bad_photos_are_named_and_counted_and_never_fatal(tmp_path: Path, evaluate: Run) -> None:
+    """Damaged or missing; once it is repaired, a photo is done by the next run."""
     folder = photos(tmp_path / "in", 2)
     (folder / "broken.jpg").write_bytes((folder / "00.jpg").read_bytes()[:500])
     (folder / "t.csv").write_text("file\n00.jpg\nbroken.jpg\n01.jpg\ngone.jpg\n", encoding="utf-8")
@@ -204,6 +265,26 @@ def test_bad_photos_are_named_and_counted_and_never_fatal(tmp_path: Path, evalua
     assert "2 photos that could not be measured" in said
     assert set(json.loads((tmp_path / "out" / "settings.json").read_text())["problems"]) == {"broken.jpg", "gone.jpg"}
     assert {row["file"] for row in read_rows(tmp_path / "out")} == {"00.jpg", "01.jpg"}
+    shutil.copy(folder / "00.jpg", folder / "broken.jpg")
+    code, _, complaint = evaluate(folder / "t.csv", *QUICK, "--out", tmp_path / "out")
+    assert code == 0 and "broken.jpg: " not in complaint and "gone.jpg: " in complaint
+    assert {row["file"] for row in read_rows(tmp_path / "out")} == {"00.jpg", "01.jpg", "broken.jpg"}
+
+
+def test_a_folder_of_bad_photos_is_a_table_without_lines(tmp_path: Path, evaluate: Run) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"no photo")
+    code, _, complaint = evaluate(tmp_path, *QUICK, "--out", tmp_path / "out")
+    assert code == 0 and "bad.jpg: " in complaint and read_rows(tmp_path / "out") == []
+
+
+def test_names_that_are_no_unicode_are_written_in_utf_8(tmp_path: Path, evaluate: Run) -> None:
+    """Of a photo that was measured and of one that could not be."""
+    folder = tmp_path / "in"
+    shutil.copy(photos(folder, 1) / "00.jpg", os.fsencode(folder) + b"/\xff.jpg")
+    shutil.copy(__file__, os.fsencode(folder) + b"/\xfe.jpg")
+    assert evaluate(folder, *QUICK, "--out", tmp_path / "out")[0] == 0
+    assert {row["file"] for row in read_rows(tmp_path / "out")} == {"00.jpg", r"\udcff.jpg"}
+    assert set(json.loads((tmp_path / "out" / "settings.json").read_text("utf-8"))["problems"]) == {"\udcfe.jpg"}
 
 
 @pytest.mark.parametrize(
@@ -227,45 +308,83 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
     monkeypatch.chdir(tmp_path)
     photos(tmp_path / "in", 1)
     (tmp_path / "empty").mkdir()
-    code, _, complaint = evaluate(*arguments, "--out", "out")
-    assert code == 2 and words in complaint and "Traceback" not in complaint
+    code, said, complaint = evaluate(*arguments, "--out", "out")
+    assert (code, said) == (2, "") and words in complaint and not (tmp_path / "out" / "rows.csv").exists()
+    assert complaint.startswith("usage: ") or complaint.count("\n") == 1  # argparse says before how it is called
+
+
+def test_what_cannot_be_done_is_said_before_torch_is_loaded(tmp_path: Path) -> None:
+    folder, empty = photos(tmp_path / "in", 1), tmp_path / "empty"
+    empty.mkdir()
+    for asked in (["nowhere"], [str(empty)], [str(folder), "--metrics", "pointing"], [str(folder), "--steps", "x"]):
+        program = f"import sys; from iscam.__main__ import main\ntry: code = main({['evaluate', *asked]})\n"
+        program += "except SystemExit as leave: code = leave.code\nsys.exit(9 if 'torch' in sys.modules else code)"
+        run = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=tmp_path, env=WITH_ISCAM)
+        assert run.returncode == 2, asked
 
 
 def test_rows_of_other_settings_are_not_mixed(tmp_path: Path, evaluate: Run) -> None:
-    """Another limit is no other setting; the same again runs nothing; controls may be named."""
+    """Refused, with the setting named and nothing changed; another limit is no other setting, and controls may be named."""
     folder, out = photos(tmp_path / "in", 3), tmp_path / "out"
     assert evaluate(folder, *QUICK, "--limit", 1, "--out", out)[0] == 0
     assert len(read_rows(out)) == 4
     assert evaluate(folder, *QUICK, "--out", out)[0] == 0
-    whole = (out / "rows.csv").read_bytes()
-    parts = (out / "parts" / "0.jsonl").stat().st_size
+    whole = contents(out)
     assert evaluate(folder, *QUICK[2:], "--methods", "random,grad-cam", "--out", out)[0] == 0
-    assert (out / "rows.csv").read_bytes() == whole and (out / "parts" / "0.jsonl").stat().st_size == parts
-    code, _, complaint = evaluate(folder, *QUICK, "--seed", 1, "--out", out)
-    assert code == 2 and "another evaluation (seed: 0, now 1)" in complaint
-    assert (out / "rows.csv").read_bytes() == whole
+    assert contents(out) == whole
+    for option, value, words in (
+        ("--seed", "1", "(seed: 0, now 1)"),
+        ("--steps", "10,20", "(steps: [10], now [10, 20])"),
+        ("--layer", "layer2", "(layer: layer3, now layer2)"),
+        ("--curve-steps", "5", "(curve_steps: 4, now 5)"),
+    ):
+        code, _, complaint = evaluate(folder, *QUICK, option, value, "--out", out)
+        assert code == 2 and f"holds rows of another evaluation {words}: name another" in complaint
+        assert complaint.count("\n") == 1 and contents(out) == whole
     (out / "settings.json").write_text("[]")
     code, _, complaint = evaluate(folder, *QUICK, "--out", out)
     assert code == 2 and "is not an evaluation's" in complaint
 
 
+def contents(out: Path) -> dict[str, bytes]:
+    return {str(file): file.read_bytes() for file in out.rglob("*") if file.is_file()}
+
+
+def test_the_same_again_runs_nothing(tmp_path: Path, evaluate: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No photo is looked at, and every file is as it was."""
+    folder, out = photos(tmp_path / "in", 2), tmp_path / "out"
+    assert evaluate(folder, *QUICK, "--out", out)[0] == 0
+    whole = contents(out)
+    monkeypatch.setattr("iscam.evaluate.Explainer.analyse", None)
+    assert evaluate(folder, *QUICK, "--out", out)[0] == 0
+    assert contents(out) == whole
+
+
+def test_rows_of_another_photo_of_the_same_name_are_not_taken(tmp_path: Path, evaluate: Run) -> None:
+    """Nor those of another label or box; what has not changed is not done again."""
+    folder, out = photos(tmp_path / "in", 3), tmp_path / "out"
+    heads, asked = "file,class,left,top,right,bottom\n", ("--target", "label", "--metrics", "energy", "--out", out)
+    table = folder / "t.csv"
+    table.write_text(heads + "00.jpg,0,0,0,100,100\n01.jpg,0,0,0,100,100\n02.jpg,0,0,0,100,100\n")
+    assert evaluate(table, "--methods", "cam", *asked)[0] == 0
+    assert lines(out) == 3
+    shutil.copy(folder / "02.jpg", folder / "00.jpg")
+    table.write_text(heads + "00.jpg,0,0,0,100,100\n01.jpg,7,0,0,50,100\n02.jpg,0,0,0,100,100\n")
+    assert evaluate(table, "--methods", "cam", *asked)[0] == 0
+    assert lines(out) == 5
+    first, second, third = (row for row in read_rows(out) if row["method"] == "cam")
+    assert {**first, "file": "", "seconds": ""} == {**third, "file": "", "seconds": ""}
+    assert second["class_index"] == "7" and float(second["box_area"]) < float(third["box_area"])
+
+
 def test_a_torn_line_is_done_again(tmp_path: Path, evaluate: Run) -> None:
     folder, out = photos(tmp_path / "in", 3), tmp_path / "out"
     evaluate(folder, *QUICK, "--out", out)
-    whole, part = read_rows(out), out / "parts" / "0.jsonl"
+    whole, part = shutil.copytree(out, tmp_path / "whole"), out / "parts" / "0.jsonl"
     part.write_bytes(part.read_bytes()[:-40])
     assert evaluate(folder, *QUICK, "--out", out)[0] == 0
-    assert [row["file"] for row in read_rows(out)] == [row["file"] for row in whole]
-    assert_same_rows(out, _copy(out, tmp_path / "whole", whole))
-
-
-def _copy(out: Path, folder: Path, rows: Sequence[dict[str, str]]) -> Path:
-    folder.mkdir()
-    with (folder / "rows.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return folder
+    assert_same_rows(out, whole)
+    assert lines(out) == lines(whole) + 1  # the torn line is still there, and now ended
 
 
 # Intervals
@@ -293,8 +412,15 @@ def test_intervals_cover_the_mean_as_often_as_they_say() -> None:
         (line,) = summarise(evaluation(values))
         assert line.mean == pytest.approx(values.mean()) and line.n == 40
         covered += line.low <= 2 / 7 <= line.high
+        assert summarise(evaluation(values)) == [line]
     assert 180 <= covered <= 198
-    assert summarise(evaluation(values)) == summarise(evaluation(values))
+
+
+def test_four_times_the_photos_halve_the_interval() -> None:
+    values = np.linspace(0, 1, 25)
+    (few,), (many,) = summarise(evaluation(values)), summarise(evaluation(np.repeat(values, 4)))
+    assert few.low < few.mean == pytest.approx(many.mean) and many.mean < many.high < few.high
+    assert (many.high - many.low) / (few.high - few.low) == pytest.approx(1 / 2, rel=0.1)
 
 
 def test_the_bootstrap_equals_plain_loops() -> None:
@@ -318,76 +444,110 @@ def test_nothing_measured_is_a_table_without_lines() -> None:
 # Processes
 
 
-def command(processes: int, folder: Path, out: Path, *arguments: str) -> list[str]:
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", str(processes)) if processes > 1 else ()
-    asked = ("--methods", "is-cam,grad-cam", "--steps", "3", "--metrics", "average-drop,increase,deletion")
-    return [
-        *(sys.executable, *launcher, "-m", "iscam", "evaluate", str(folder), *asked, "--curve-steps", "3"),
-        *("--threads", "1", "--out", str(out), *arguments),
-    ]
+ASKED = (
+    *("--methods", "is-cam,grad-cam", "--steps", "3", "--metrics", "average-drop,increase,deletion"),
+    *("--curve-steps", "3", "--threads", "1"),
+)
+PHOTOS = 16
 
 
-def start(processes: int, folder: Path, out: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command(processes, folder, out),
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+def command(processes: int, folder: Path, out: Path) -> list[str]:
+    """Of one process or of several; standalone, because the port that torchrun uses else may be taken."""
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes))
+    program = (sys.executable, *(launcher if processes > 1 else ()), "-m", "iscam")
+    return [*program, "evaluate", str(folder), *ASKED, "--out", str(out)]
 
 
-def finished(processes: int, folder: Path, out: Path) -> None:
+def finish(processes: int, folder: Path, out: Path) -> None:
     run = subprocess.run(command(processes, folder, out), cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr
+
+
+@contextmanager
+def started(processes: int, folder: Path, out: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A run that has done three photos and has more to do; nothing of it is left behind."""
+    quiet = subprocess.DEVNULL
+    run = subprocess.Popen(command(processes, folder, out), cwd=ROOT, stdout=quiet, stderr=quiet)
+    try:
+        deadline = time.monotonic() + 200
+        while lines(out) < 3:
+            assert run.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        yield run
+    finally:
+        if run.poll() is None:
+            kill(run.pid, *workers_of(run.pid))
+            run.wait()
 
 
 def lines(out: Path) -> int:
     return sum(part.read_bytes().count(b"\n") for part in out.glob("parts/*.jsonl"))
 
 
-def wait_for_lines(out: Path, count: int) -> None:
-    deadline = time.monotonic() + 200
-    while lines(out) < count:
-        assert time.monotonic() < deadline
+def workers_of(launcher: int) -> list[int]:
+    """The processes that evaluate for a launcher."""
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(launcher)], capture_output=True, text=True)
+    return [int(pid) for pid in found.stdout.split()]
+
+
+def kill(*processes: int) -> None:
+    """All at once, so that none can heed what befalls another; until none of them runs."""
+    for signal_number in (signal.SIGSTOP, signal.SIGKILL):
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal_number)
+    listed = ["ps", "-o", "stat=", "-p", ",".join(map(str, processes))]
+    while any(state[0] != "Z" for state in subprocess.run(listed, capture_output=True, text=True).stdout.split()):
         time.sleep(0.01)
 
 
-def test_processes_share_the_work_and_any_number_can_go_on(tmp_path: Path) -> None:
-    """Two processes give the rows of one. Killed at any point, whole or by one worker, and taken up by another number of
-    processes, an evaluation gives those rows too, none lost and none twice."""
-    folder = photos(tmp_path / "in", 12)
-    alone, two, whole, worker = (tmp_path / name for name in ("alone", "two", "whole", "worker"))
-    finished(1, folder, alone)
-    finished(2, folder, two)
-    assert {part.name for part in (two / "parts").iterdir()} == {"0.jsonl", "1.jsonl"}
-    assert_same_rows(alone, two)
-
-    run = start(1, folder, whole)
-    wait_for_lines(whole, 3)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
-    before = lines(whole)
-    assert 3 <= before < 12 and not (whole / "rows.csv").exists()
-    finished(2, folder, whole)
-    assert lines(whole) == 12
-    assert_same_rows(alone, whole)
-
-    run = start(2, folder, worker)
-    wait_for_lines(worker, 2)
-    os.kill(workers_of(run.pid)[-1], signal.SIGKILL)
-    assert run.wait(120) != 0
-    before = lines(worker)
-    assert 2 <= before <= 12 and not (worker / "rows.csv").exists()
-    finished(1, folder, worker)
-    assert lines(worker) == 12
-    assert_same_rows(alone, worker)
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Photos, and what one process finds of them."""
+    folder = photos(tmp_path_factory.mktemp("photos"), PHOTOS)
+    out = tmp_path_factory.mktemp("undisturbed")
+    finish(1, folder, out)
+    return folder, out
 
 
-def workers_of(launcher: int) -> list[int]:
-    """The processes that evaluate for a launcher."""
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(launcher)], capture_output=True, text=True, check=True)
-    return [int(pid) for pid in found.stdout.split()]
+def test_two_processes_give_the_rows_of_one(tmp_path: Path, undisturbed: tuple[Path, Path]) -> None:
+    """Each does half of the photos."""
+    folder, alone = undisturbed
+    finish(2, folder, tmp_path)
+    assert [part.read_bytes().count(b"\n") for part in (tmp_path / "parts").iterdir()] == [PHOTOS // 2] * 2
+    assert_same_rows(alone, tmp_path)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+def test_a_killed_run_can_be_taken_up_by_any_number_of_processes(
+    tmp_path: Path, evaluate: Run, undisturbed: tuple[Path, Path], before: int, after: int
+) -> None:
+    """The rows are those of a run that was let alone, none lost and none done twice."""
+    folder, alone = undisturbed
+    with started(before, folder, tmp_path) as run:
+        kill(run.pid, *workers_of(run.pid))
+    assert 3 <= lines(tmp_path) < PHOTOS and not (tmp_path / "rows.csv").exists()
+    if after > 1:
+        finish(after, folder, tmp_path)
+    else:
+        assert evaluate(folder, *ASKED, "--out", tmp_path)[0] == 0
+    assert lines(tmp_path) == PHOTOS
+    assert_same_rows(alone, tmp_path)
+
+
+def test_a_killed_worker_ends_the_run_and_costs_no_photo_that_was_done(
+    tmp_path: Path, evaluate: Run, undisturbed: tuple[Path, Path]
+) -> None:
+    folder, alone = undisturbed
+    with started(2, folder, tmp_path) as run:
+        os.kill(workers_of(run.pid)[-1], signal.SIGKILL)
+        assert run.wait(120) != 0
+    done = contents(tmp_path / "parts")
+    assert 3 <= lines(tmp_path) < PHOTOS and not (tmp_path / "rows.csv").exists()
+    assert evaluate(folder, *ASKED, "--out", tmp_path)[0] == 0
+    assert lines(tmp_path) == PHOTOS
+    assert all(contents(tmp_path / "parts")[name].startswith(text) for name, text in done.items())
+    assert_same_rows(alone, tmp_path)
 
 
 def test_the_defaults_are_those_of_the_page() -> None:

@@ -250,8 +250,7 @@ class Handlers:
         kind, over = visit.tab, self.page.over.get(visit.tab)
         question = self._question(values | ({} if over is None else {self.page.ask["methods"]: [values[over]]}))
         if kind == "faithfulness":
-            also, box = (values[self.page.measure[name]] for name in ("also", "box"))
-            question = replace(question, also=checks.metrics(also), box=checks.box(box, question.photo.size))
+            question = self._measuring(values, question)
         known = studies.recall(self.bench, kind, question)
         if known is not None:
             yield self.updates.shelved(galleries.arranged(kind, known, look))
@@ -289,8 +288,10 @@ class Handlers:
                 parts["link"]: "",
             }
         explanations = [shown.maps[key] for key in METHODS if key in shown.maps]
-        file = pack.zip_file(shown.subject, explanations, shown.settings, shown.look)
-        link = links.query(self._question(values), explanations[0].class_index)
+        question = self._question(values)
+        measured = studies.figures(self.bench, self._measuring(values, question), shown.subject, explanations[0])
+        file = pack.zip_file(shown.subject, explanations, shown.settings, shown.look, measured)
+        link = links.query(question, explanations[0].class_index)
         origin = dict(request.headers or {}).get("origin", "")
         example = "example=" in link
         remark = "" if example else "The link brings back the settings, not the photo, which is not kept on the server."
@@ -311,6 +312,11 @@ class Handlers:
         elif asked["against"] == text.NOBODY:
             asked["against"] = None
         return checks.question(**asked)
+
+    def _measuring(self, values: Values, question: Question) -> Question:
+        """The question with what is to be measured beside the usual."""
+        also, box = (values[self.page.measure[name]] for name in ("also", "box"))
+        return replace(question, also=checks.metrics(also), box=checks.box(box, question.photo.size))
 
     def _look(self, values: Values) -> Look:
         return checks.look(**{name: values[part] for name, part in self.page.look.items()})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,13 +56,19 @@ def command(subject: Subject, explanations: Sequence[Explanation], asked: dict[s
     return shlex.join(words)
 
 
-def zip_file(subject: Subject, explanations: Sequence[Explanation], asked: dict[str, object], look: Look) -> str:
+def zip_file(
+    subject: Subject,
+    explanations: Sequence[Explanation],
+    asked: dict[str, object],
+    look: Look,
+    metrics: Mapping[str, Mapping[str, float]],
+) -> str:
     """The path of a zip with the results, in the folder from which a page may download."""
     from iscam.export import results, zipped
 
     recorded = {name: asked.get(name) for name in ("steps", "path", "weighting")}
     recorded |= {"seed": SEED, "samples": DEFAULT_SAMPLES, "tolerance": TOLERANCE}
-    files = results(subject, explanations, str(asked["engine"]), recorded, look.colours, look.opacity)
+    files = results(subject, explanations, str(asked["engine"]), recorded, look.colours, look.opacity, metrics)
     stem = re.sub(r"[^\w.-]+", "_", Path(subject.photo.name).stem)[:60] or "photo"
     content = zipped(stem, files, command(subject, explanations, asked))
     return str(save_bytes_to_cache(content, f"{stem}.iscam.zip", get_upload_folder()))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from iscam.explain import Analysis, Explanation
+    from iscam.explain import Analysis, Explanation, Subject
     from iscam.faithfulness import Faithfulness
     from iscam.integration import Integration
 
@@ -162,6 +162,17 @@ def of_faithfulness(bench: Bench, question: Question, job: Job) -> Iterator[obje
             yield _measure(bench, case, key, job)
     except Stopped:
         return
+
+
+def figures(
+    bench: Bench, question: Question, subject: Subject, explanation: Explanation
+) -> dict[str, dict[str, float]]:
+    """What has been measured of the maps of a subject, for the class of an explanation, by method; nothing if not yet."""
+    news = recall(bench, "faithfulness", question) or []
+    of_class = any(isinstance(each, Seen) and each.category == explanation.category for each in news)
+    if not of_class or question.place != (subject.photo.sha256, subject.model, subject.layer):
+        return {}
+    return {each.method: each.faithfulness.values for each in news if isinstance(each, Measured)}
 
 
 def _measure(bench: Bench, case: Case, key: str, job: Job) -> Measured | Refused:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
-from typing import TYPE_CHECKING
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -135,6 +138,32 @@ def test_stop_keeps_the_rows_that_are_there(browser: Browser, app: Served) -> No
         assert "ADCC" in found["Grad-CAM"]
         press(page, "Explain")
         page.locator("#trust tr", has_text="SS-CAM").wait_for()
+
+
+def test_the_export_has_the_figures(page: Page, tmp_path: Path) -> None:
+    """In the record, as fractions, of methods and controls; not before they are measured."""
+    wait_for_status(page, "An example")
+    assert "metrics" not in exported(page, tmp_path)
+    found = opened(page)
+    metrics = exported(page, tmp_path)["metrics"]
+    assert sorted(metrics) == sorted([*METHODS, *CONTROLS])
+    assert 100 * metrics["is-cam"]["deletion"] == pytest.approx(float(found["IS-CAM"]["Deletion"]), abs=0.06)
+
+
+def exported(page: Page, folder: Path) -> dict[str, Any]:
+    """The record in the zip that is offered now."""
+    open_tab(page, "Compare")
+    page.wait_for_timeout(300)
+    open_tab(page, "Export")
+    page.wait_for_function("document.querySelector('#command textarea').value !== ''")
+    page.wait_for_timeout(500)
+    with page.expect_download() as download:
+        press(page, "Download zip")
+    download.value.save_as(folder / "out.zip")
+    with zipfile.ZipFile(folder / "out.zip") as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".json"))
+        record: dict[str, Any] = json.loads(archive.read(name))
+        return record
 
 
 def test_the_figures_follow_the_next_question(page: Page) -> None:
