@@ -7,6 +7,7 @@ photo and the settings: batches and threads have a fixed number, no clock is ask
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import platform
@@ -164,6 +165,7 @@ def evaluate(
             store.add(crew.rank, {"file": item.name, "photo": _state(item), "rows": rows})
         except (ValueError, OSError) as error:
             store.add(crew.rank, {"file": item.name, "problem": str(error)})
+        gc.collect()  # the scores of a photo lie in cycles, and memory would grow until it occurs to the collector
     crew.wait()
     return _found(store, items, settings) if crew.rank == 0 else None
 

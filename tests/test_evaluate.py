@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import os
 import shutil
@@ -27,6 +28,7 @@ from iscam.dataset import SYNSETS, Item, class_index, find_items, sample
 from iscam.evaluate import Evaluation, Settings
 from iscam.methods import DEFAULT_METHODS
 from iscam.metrics import METRICS
+from iscam.scores import ScoreTable
 from iscam.summary import RESAMPLES, as_markdown, summarise
 from iscam.weights import imagenet_categories
 from tests.conftest import ROOT
@@ -208,6 +210,20 @@ def test_every_setting_that_a_method_heeds_has_its_row(tmp_path: Path, evaluate:
     paths, weightings = ("linear", "cumulative"), ("logit", "probability")
     wanted = [f"is-cam N={n} {path} {w}" for path in paths for w in weightings for n in (1, 3)]
     assert code == 0 and names == [*wanted, *(f"score-cam {w}" for w in weightings), "cam", *CONTROLS]
+
+
+def test_the_scores_of_a_photo_are_let_go_before_the_next(tmp_path: Path, evaluate: Run) -> None:
+    """Also if the collector sleeps."""
+    gc.collect()
+    before = {id(each) for each in gc.get_objects() if type(each) is ScoreTable}
+    gc.disable()
+    try:
+        methods = ("--methods", "is-cam,grad-cam", "--metrics", "average-drop")
+        assert evaluate(photos(tmp_path / "in", 3), *methods, "--out", tmp_path / "out")[0] == 0
+        left = [each for each in gc.get_objects() if type(each) is ScoreTable and id(each) not in before]
+        assert not left
+    finally:
+        gc.enable()
 
 
 def test_the_labelled_class_is_explained_on_demand(tmp_path: Path, evaluate: Run) -> None:

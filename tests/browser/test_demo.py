@@ -28,7 +28,7 @@ from tests.serving import ROOT, Served
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-TABS = ["Compare", "Classes", "Integration", "Layers", "Export", "About"]
+TABS = ["Compare", "Classes", "Integration", "Layers", "Faithfulness", "Export", "About"]
 
 pytestmark = pytest.mark.browser
 

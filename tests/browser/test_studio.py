@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 EXAMPLES = ROOT / "assets" / "examples"
-STUDIO = ["Compare", "Classes", "Integration", "Layers", "Export", "About"]
+STUDIO = ["Compare", "Classes", "Integration", "Layers", "Faithfulness", "Export", "About"]
 QUICK = 10_000  # milliseconds, for what is to come at once
 CLOSE = 0.02  # two runs of the fast engine, each within 0.01 of exact
 LINK = (
