@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,6 @@ from iscam.sanity import (
     OTHER_STEPS,
     SHIFTS,
     STAGES,
-    Comparison,
     Explain,
     randomisation,
     redraw,
@@ -64,7 +64,7 @@ def test_a_moved_photo_is_the_photo_elsewhere() -> None:
 def test_redrawn_weights_keep_their_scale_but_not_their_order() -> None:
     layer = torch.nn.Conv2d(50, 40, 3)
     before = layer.weight.detach().clone()
-    redraw(layer, torch.Generator().manual_seed(0))
+    redraw(layer, torch.Generator().manual_seed(7))  # not that of the weights themselves
     after = layer.weight.detach()
     assert float(after.std() / before.std()) == pytest.approx(1, abs=0.03)
     assert abs(np.corrcoef(before.flatten(), after.flatten())[0, 1]) < 0.03
@@ -116,7 +116,9 @@ def test_cam_uses_the_head_that_was_drawn_anew(photo: tuple[Explainer, Analysis]
 def test_a_map_that_asks_no_class_stays_while_only_the_head_is_drawn(photo: tuple[Explainer, Analysis]) -> None:
     """Eigen-CAM's map is of the layer alone."""
     explainer, analysis = photo
-    assert next(randomisation(explainer, analysis, by("eigen-cam", target=0))).pearson == pytest.approx(1, abs=1e-4)
+    assert next(randomisation(explainer, analysis, by("eigen-cam", target=0), stages=1000)).pearson == pytest.approx(
+        1, abs=1e-4
+    )
 
 
 def test_small_changes_move_the_map_little(photo: tuple[Explainer, Analysis]) -> None:
@@ -132,17 +134,16 @@ def test_small_changes_move_the_map_little(photo: tuple[Explainer, Analysis]) ->
     assert found[-2].pearson == pytest.approx(1, abs=1e-4) and found[-2].spearman == pytest.approx(1, abs=1e-2)
 
 
-def test_a_network_that_is_blind_to_the_side_gives_the_mirrored_map(tiny: Callable[..., LoadedModel]) -> None:
-    """Pointwise convolutions and pooling: the map of the mirrored photo is the mirrored map."""
-    model = tiny("TinyPooled")
-    with torch.no_grad():
-        for module in model.network.modules():
-            if isinstance(module, torch.nn.Conv2d):
-                module.weight.copy_((module.weight + module.weight.flip(3)) / 2)
-    explainer = Explainer(model)
-    analysis = explainer.analyse(CHELSEA)
-    (found,) = stability(explainer, analysis, by("grad-cam", target=1), shifts=())
-    assert found == Comparison("mirrored", "left to right", *(pytest.approx(1, abs=1e-3),) * 2, found.probability)
+def test_a_map_that_moves_with_the_photo_is_found_where_it_was(photo: tuple[Explainer, Analysis]) -> None:
+    """Here the map is the photo's own brightness: moved back it is the same, but for the scale of what is cut off."""
+    explainer, analysis = photo
+    plain = explainer.explain(analysis, "cam")
+
+    def brightness(_: Explainer, analysis: Analysis, __: int | None) -> Explanation:
+        return replace(plain, heatmap=analysis.forward.image[0].mean(0).numpy())
+
+    for found in stability(explainer, analysis, brightness):
+        assert (found.pearson, found.spearman) == (pytest.approx(1, abs=1e-6), pytest.approx(1, abs=1e-6))
 
 
 def test_the_command_writes_a_table_and_a_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
