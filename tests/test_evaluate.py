@@ -378,19 +378,19 @@ def test_the_same_again_runs_nothing(tmp_path: Path, evaluate: Run, monkeypatch:
 
 def test_rows_of_another_photo_of_the_same_name_are_not_taken(tmp_path: Path, evaluate: Run) -> None:
     """Nor those of another label or box; what has not changed is not done again."""
-    folder, out = photos(tmp_path / "in", 3), tmp_path / "out"
-    heads, asked = "file,class,left,top,right,bottom\n", ("--target", "label", "--metrics", "energy", "--out", out)
-    table = folder / "t.csv"
-    table.write_text(heads + "00.jpg,0,0,0,100,100\n01.jpg,0,0,0,100,100\n02.jpg,0,0,0,100,100\n")
-    assert evaluate(table, "--methods", "cam", *asked)[0] == 0
-    assert lines(out) == 3
-    shutil.copy(folder / "02.jpg", folder / "00.jpg")
-    table.write_text(heads + "00.jpg,0,0,0,100,100\n01.jpg,7,0,0,50,100\n02.jpg,0,0,0,100,100\n")
-    assert evaluate(table, "--methods", "cam", *asked)[0] == 0
-    assert lines(out) == 5
-    first, second, third = (row for row in read_rows(out) if row["method"] == "cam")
-    assert {**first, "file": "", "seconds": ""} == {**third, "file": "", "seconds": ""}
-    assert second["class_index"] == "7" and float(second["box_area"]) < float(third["box_area"])
+    folder, out = photos(tmp_path / "in", 4), tmp_path / "out"
+    table, asked = folder / "t.csv", ("--methods", "cam", "--target", "label", "--metrics", "energy", "--out", out)
+    heads = "file,class,left,top,right,bottom\n"
+    table.write_text(heads + "".join(f"0{i}.jpg,0,0,0,100,100\n" for i in range(4)))
+    assert evaluate(table, *asked)[0] == 0
+    assert lines(out) == 4
+    shutil.copy(folder / "03.jpg", folder / "00.jpg")
+    table.write_text(table.read_text().replace("01.jpg,0", "01.jpg,7").replace("02.jpg,0,0,0,100", "02.jpg,0,0,0,50"))
+    assert evaluate(table, *asked)[0] == 0
+    assert lines(out) == 7
+    copied, labelled, boxed, same = (row for row in read_rows(out) if row["method"] == "gaussian")
+    assert {**copied, "file": "03.jpg"} == same
+    assert labelled["class_index"] == "7" and float(boxed["box_area"]) < float(same["box_area"])
 
 
 def test_a_torn_line_is_done_again(tmp_path: Path, evaluate: Run) -> None:
@@ -464,7 +464,7 @@ ASKED = (
     *("--methods", "is-cam,grad-cam", "--steps", "3", "--metrics", "average-drop,increase,deletion"),
     *("--curve-steps", "3", "--threads", "1"),
 )
-PHOTOS = 16
+PHOTOS = 12
 
 
 def command(processes: int, folder: Path, out: Path) -> list[str]:
@@ -542,12 +542,14 @@ def test_a_killed_run_can_be_taken_up_by_any_number_of_processes(
     folder, alone = undisturbed
     with started(before, folder, tmp_path) as run:
         kill(run.pid, *workers_of(run.pid))
+    done = contents(tmp_path / "parts")
     assert 3 <= lines(tmp_path) < PHOTOS and not (tmp_path / "rows.csv").exists()
     if after > 1:
         finish(after, folder, tmp_path)
     else:
         assert evaluate(folder, *ASKED, "--out", tmp_path)[0] == 0
     assert lines(tmp_path) == PHOTOS
+    assert all(contents(tmp_path / "parts")[name].startswith(text) for name, text in done.items())
     assert_same_rows(alone, tmp_path)
 
 

@@ -103,9 +103,9 @@ def test_boxes_by_hand() -> None:
 
 
 def test_a_box_on_the_photo_is_found_on_the_map() -> None:
-    """The crop (100, 50) to (300, 250) is a map of 50 x 100: four pixels across and two down are one of the map."""
-    assert on_map((100, 50, 300, 250), (100, 50, 300, 250), (50, 100)) == (0, 0, 50, 100)
-    assert on_map((140, 90, 180, 450), (100, 50, 300, 250), (50, 100)) == (10, 20, 20, 200)
+    """The crop (100, 50) to (300, 150) is a map of 50 x 50: four pixels across and two down are one of the map."""
+    assert on_map((100, 50, 300, 150), (100, 50, 300, 150), (50, 50)) == (0, 0, 50, 50)
+    assert on_map((140, 90, 180, 450), (100, 50, 300, 150), (50, 50)) == (10, 20, 20, 200)
 
 
 def test_pixels_are_taken_by_height_and_equal_ones_in_raster_order() -> None:
@@ -165,6 +165,16 @@ def test_imputation_equals_a_dense_solution(share: float, monkeypatch: pytest.Mo
         wanted = reference.imputed(image[0].numpy(), removed[number].numpy())
         assert np.abs(found[number].numpy() - wanted).max() < 1e-3
         assert torch.equal(found[number][:, ~removed[number]], image[0][:, ~removed[number]])
+
+
+def test_photos_without_holes_or_with_nothing_else_are_imputed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside others: what lacks nothing stays as it is, what lacks all is the mean colour, and no number is lost."""
+    monkeypatch.setattr(metrics, "IMPUTED_NOISE", 0.0)
+    image, _, _ = little()
+    removed = torch.zeros(3, SIZE, SIZE).bool()
+    removed[1:, ::2], removed[2] = True, True
+    none, half, whole = metrics.imputed(image, removed)
+    assert torch.equal(none, image[0]) and half.isfinite().all() and not whole.any()
 
 
 def test_road_equals_its_slow_twin(monkeypatch: pytest.MonkeyPatch) -> None:
