@@ -189,7 +189,8 @@ def _sanity(options: argparse.Namespace) -> int:
     model = _load(options)
     explainer = Explainer(model, options.engine, options.tolerance)
     target = None if options.target is None else model.find_class(options.target)
-    taken, failed = {real_path(photo) for photo in photos}, len(photos) < len(options.photos)
+    taken = {real_path(file) for file in (*photos, options.checkpoint, options.labels) if file is not None}
+    failed = len(photos) < len(options.photos)
     for photo in photos:
         try:
             analysis = explainer.analyse(photo, options.layer)
@@ -219,7 +220,7 @@ def _sanity(options: argparse.Namespace) -> int:
         stem = free_stem(options.out, photo.stem, taken, SANITY)
         files = [options.out / (stem + suffix) for suffix in SANITY]
         title = _one_line(f"{photo.name}: {model.categories[index]}, {model.label}")
-        write_whole(files[0], sanity.as_csv(found))
+        write_whole(files[0], sanity.as_csv(_one_line(photo.name), found))
         write_whole(files[1], encoded(sanity.as_figure(title, found)))
         taken |= {real_path(file) for file in files}
         print(title)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 STAGES = 8  # of the cascade
 SHIFTS = (4, 8, 16)  # pixels of the network's input, to the right and down
 OTHER_STEPS = (5, 20, 50)  # of IS-CAM
-COLUMNS = ("method", "check", "change", "pearson", "spearman", "probability")
+COLUMNS = ("photo", "method", "check", "change", "pearson", "spearman", "probability")
 
 Explain = Callable[
     [Explainer, Analysis, int | None], Explanation
@@ -60,7 +60,12 @@ def randomisation(
 
     Every parameter is drawn from a normal distribution of its own mean and standard deviation: the network's scale stays,
     so that it is what was learnt that is lost, and not the signal. The last stage draws all of them.
+
+    Raises:
+        ValueError: no stage, maps of different classes, or what `explain` refuses; one sentence.
     """
+    if stages < 1:
+        raise ValueError(f"The cascade needs at least one stage, not {stages}.")
     original = explain(explainer, analysis, None)
     model = explainer.model
     network = copy.deepcopy(model.network)
@@ -101,12 +106,22 @@ def stability(
     shifts: Sequence[int] = SHIFTS,
     steps: Sequence[int] = (),
 ) -> Iterator[Comparison]:
-    """The maps of the moved and of the mirrored photo, moved back, and of other numbers of steps, against the original."""
-    original = explain(explainer, analysis, None)
+    """The maps of the moved and of the mirrored photo, moved back, and of other numbers of steps, against the original.
+
+    A map cannot be steadier than its cells: in a network whose strides start at the left rim, mirroring alone displaces the
+    maps, by up to one cell of the layer, and so does a shift by less than a cell.
+
+    Raises:
+        ValueError: a shift out of the input, maps of different classes, or what `explain` refuses; one sentence.
+    """
     image = analysis.forward.image
+    height, width = image.shape[2:]
+    if outside := [shift for shift in shifts if not 0 <= shift < min(height, width)]:
+        raise ValueError(f"The input can be moved by 0 to {min(height, width) - 1} pixels, not {outside[0]}.")
+    original = explain(explainer, analysis, None)
     for shift in shifts:
         found = explain(explainer, explainer.changed(analysis, shifted(image, shift)), None)
-        back, kept = found.heatmap[shift:, shift:], original.heatmap[:-shift, :-shift]
+        back, kept = found.heatmap[shift:, shift:], original.heatmap[: height - shift, : width - shift]
         yield _compared("shifted", f"{shift} pixels", replace(original, heatmap=kept), replace(found, heatmap=back))
     found = explain(explainer, explainer.changed(analysis, image.flip(3)), None)
     yield _compared("mirrored", "left to right", original, replace(found, heatmap=found.heatmap[:, ::-1].copy()))
@@ -120,6 +135,8 @@ def shifted(image: Tensor, shift: int) -> Tensor:
 
 
 def _compared(check: str, change: str, original: Explanation, found: Explanation) -> Comparison:
+    if found.class_index != original.class_index:  # the most probable class may be another after the change
+        raise ValueError("Maps of two classes cannot be compared: explain the same class each time.")
     one, other = torch.from_numpy(original.heatmap), torch.from_numpy(found.heatmap)
     return Comparison(check, change, pearson(one, other), spearman(one, other), found.probability)
 
@@ -136,15 +153,15 @@ def _ranks(values: Tensor) -> Tensor:
     return ranks
 
 
-def as_csv(found: Mapping[str, Sequence[Comparison]]) -> str:
-    """A row per method and comparison."""
+def as_csv(photo: str, found: Mapping[str, Sequence[Comparison]]) -> str:
+    """A row per method and comparison of the photo of that name."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for method, rows in found.items():
         for row in rows:
             numbers = (round(value, 6) for value in (row.pearson, row.spearman, row.probability))
-            writer.writerow([method, row.check, row.change, *numbers])
+            writer.writerow([photo, method, row.check, row.change, *numbers])
     return buffer.getvalue()
 
 
@@ -164,6 +181,6 @@ def as_figure(title: str, found: Mapping[str, Sequence[Comparison]]) -> Image.Im
         axes.set_ylabel("correlation with the map", fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     cascade.legend(fontsize=8)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title, fontsize=11, parse_math=False)  # a dollar sign in a file's name starts no formula
     figure.tight_layout()
     return picture_of(figure)

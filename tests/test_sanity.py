@@ -14,8 +14,9 @@ from scipy.stats import spearmanr
 
 import iscam
 from iscam.__main__ import main
+from iscam.bundled.network import CATEGORIES
 from iscam.explain import Analysis, Explainer, Explanation
-from iscam.models import LoadedModel
+from iscam.models import BUNDLED_WEIGHTS, LoadedModel
 from iscam.sanity import (
     OTHER_STEPS,
     SHIFTS,
@@ -89,6 +90,21 @@ def test_the_cascade_loses_what_was_learnt_and_leaves_the_network_alone(photo: t
     assert len(other) == 2 and other[-1] != found[-1]
 
 
+def test_a_network_in_training_mode_stays_so_and_learns_nothing(tiny: Callable[..., LoadedModel]) -> None:
+    """Its batch norms would take in what they are shown; a hook of the caller's is there afterwards, and no other."""
+    explainer = Explainer(tiny("TinyPooled"))
+    network = explainer.model.network
+    mine = network.get_submodule("features").register_forward_hook(lambda *_: None)
+    network.train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    analysis = explainer.analyse(CHELSEA)
+    list(randomisation(explainer, analysis, by("is-cam", target=0)))
+    list(stability(explainer, analysis, by("grad-cam", target=0), (2,)))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(module.training for module in network.modules())
+    assert [key for module in network.modules() for key in module._forward_hooks] == [mine.id]
+
+
 def test_every_parameter_is_drawn_anew_in_the_end(tiny: Callable[..., LoadedModel]) -> None:
     """Seen by the explainer of the last stage, whose network shares nothing with the first."""
     explainer = Explainer(tiny("TinyPooled"))
@@ -124,7 +140,14 @@ def test_a_map_that_asks_no_class_stays_while_only_the_head_is_drawn(photo: tupl
 def test_small_changes_move_the_map_little(photo: tuple[Explainer, Analysis]) -> None:
     """A shift, a mirror and other N, of which the own number of steps gives the same map."""
     explainer, analysis = photo
-    found = list(stability(explainer, analysis, by("is-cam", 5), steps=(5, 20)))
+    asked: list[int | None] = []
+
+    def explain(explainer: Explainer, analysis: Analysis, count: int | None) -> Explanation:
+        asked.append(count)
+        return by("is-cam", 5)(explainer, analysis, count)
+
+    found = list(stability(explainer, analysis, explain, steps=(5, 20)))
+    assert asked == [None] * (1 + len(SHIFTS) + 1) + [5, 20]  # the map itself, shifts and mirror by its own steps
     names = [("shifted", f"{shift} pixels") for shift in SHIFTS]
     assert [(row.check, row.change) for row in found] == [
         *names,
@@ -132,6 +155,29 @@ def test_small_changes_move_the_map_little(photo: tuple[Explainer, Analysis]) ->
     ]
     assert found[0].pearson > 0.8 and found[-1].pearson > 0.95
     assert found[-2].pearson == pytest.approx(1, abs=1e-4) and found[-2].spearman == pytest.approx(1, abs=1e-2)
+
+
+def test_a_photo_that_is_not_moved_has_the_same_map(photo: tuple[Explainer, Analysis]) -> None:
+    explainer, analysis = photo
+    first = next(stability(explainer, analysis, by("grad-cam"), (0,)))
+    assert first.change == "0 pixels" and (first.pearson, first.spearman) == (pytest.approx(1), pytest.approx(1))
+
+
+def test_what_cannot_be_checked_is_said_in_a_sentence(photo: tuple[Explainer, Analysis]) -> None:
+    """No stage; a shift that leaves nothing to compare; a class that changes with the photo."""
+    explainer, analysis = photo
+    with pytest.raises(ValueError, match="at least one stage, not 0"):
+        next(randomisation(explainer, analysis, by("cam"), stages=0))
+    for shift in (-1, analysis.forward.image.shape[3]):
+        with pytest.raises(ValueError, match=f"moved by 0 to 127 pixels, not {shift}"):
+            next(stability(explainer, analysis, by("cam"), (shift,)))
+
+    def by_another_class(explainer: Explainer, other: Analysis, _: int | None) -> Explanation:
+        return explainer.explain(other, "cam", int(other is analysis))
+
+    for rows in (randomisation, stability):
+        with pytest.raises(ValueError, match="the same class each time"):
+            next(rows(explainer, analysis, by_another_class))
 
 
 def test_a_map_that_moves_with_the_photo_is_found_where_it_was(photo: tuple[Explainer, Analysis]) -> None:
@@ -157,9 +203,10 @@ def test_the_command_writes_a_table_and_a_figure(tmp_path: Path, capsys: pytest.
     }
     with (tmp_path / "chelsea.sanity.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["method", "check", "change", "pearson", "spearman", "probability"]
+    assert list(rows[0]) == ["photo", "method", "check", "change", "pearson", "spearman", "probability"]
     assert sum(row["check"] == "randomised" for row in rows) == 2 * STAGES
     assert [row["change"] for row in rows if row["check"] == "steps"] == [f"N = {n}" for n in OTHER_STEPS if n != 5]
+    assert {row["photo"] for row in rows} == {"chelsea.jpg"}
     assert all(-1 <= float(row[name]) <= 1 for row in rows for name in ("pearson", "spearman"))
 
 
@@ -167,3 +214,19 @@ def test_a_wrong_argument_is_answered_in_a_sentence(tmp_path: Path, capsys: pyte
     asked = ["sanity", str(CHELSEA), "--methods", "cam", "--layer", "layer1", "--out", str(tmp_path)]
     assert main(asked) == 2
     assert "just before the global pooling" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_any_name_of_a_photo_is_drawn_and_no_input_is_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Dollar signs would start a formula that matplotlib cannot read; the labels lie where the table would go."""
+    name = "a$\\x$b"
+    photo, labels = tmp_path / f"{name}.jpg", tmp_path / f"{name}.sanity.csv"
+    photo.write_bytes(CHELSEA.read_bytes())
+    labels.write_text("\n".join(f"kind {i}" for i in range(len(CATEGORIES))), encoding="utf-8")
+    own = ["--arch", "photo11", "--checkpoint", str(BUNDLED_WEIGHTS), "--labels", str(labels)]
+    assert main(["sanity", str(photo), *own, "--methods", "eigen-cam", "--out", str(tmp_path)]) == 0
+    assert "kind " in capsys.readouterr().out and labels.read_text(encoding="utf-8").startswith("kind 0")
+    assert {file.name for file in tmp_path.iterdir()} == {
+        *(photo.name, labels.name, f"{name}-2.sanity.csv", f"{name}-2.sanity.png")
+    }
