@@ -11,14 +11,15 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .methods import METHODS, refusal
 from .metrics import METRICS
 from .models import DEFAULT_MODEL, MODELS, load_model
-from .options import parser
+from .options import make_parser
 
 SANITY = (".sanity.csv", ".sanity.png")  # what is written of a photo
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0 only if all of it was done, 130 if it was interrupted, else 2."""
-    options = parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     run = {"models": _models, "benchmark": _benchmark, "evaluate": _evaluate, "sanity": _sanity, "explain": _explain}[
         options.command
     ]
@@ -69,13 +70,36 @@ def _explain(options: argparse.Namespace) -> int:
         raise ValueError(
             f"{METHODS[general[0]].label} gives the same map for every class: leave it out with --against."
         )
-    photos = _ready(options)
+    settings = {key: getattr(options, key) for key in ("steps", "path", "weighting", "seed", "samples", "tolerance")}
+
+    def work(explainer: Explainer, analysis: Analysis, photo: Path, taken: set[Path]) -> str:
+        from .export import free_stem, real_path, results, write_results
+
+        explanations = [_run(explainer, analysis, method, options) for method in options.methods]
+        stem = free_stem(options.out, photo.stem, taken)
+        files = results(explainer.subject(analysis), explanations, options.engine, settings)
+        figure = write_results(options.out, stem, files)
+        taken.add(real_path(figure))
+        first, seconds = explanations[0], sum(e.seconds for e in explanations)
+        return _one_line(f"{photo.name}: {first.category} {100 * first.probability:.1f} %, {seconds:.1f} s, {figure}")
+
+    return _each_photo(options, work)
+
+
+def _each_photo(options: argparse.Namespace, work: Callable[[Explainer, Analysis, Path, set[Path]], str]) -> int:
+    """Do some work with every photo that can be read, and print what it says; the others are named.
+
+    The work adds what it has written to the real paths that are taken.
+    """
+    _check_own(options)
+    _refuse_early(options)
+    photos = _present(options.photos)
     if not photos:
         return 2
-
+    _make_folder(options.out)
     from .backend import set_threads
     from .explain import Explainer
-    from .export import free_stem, real_path, results, write_results
+    from .export import real_path
 
     set_threads()
     model = _load(options)
@@ -85,23 +109,15 @@ def _explain(options: argparse.Namespace) -> int:
     if len(named) > len(set(named)):
         raise ValueError("--target and --against name the same class: a contrast needs two.")
     taken = {real_path(file) for file in (*photos, options.checkpoint, options.labels) if file is not None}
-    settings = {key: getattr(options, key) for key in ("steps", "path", "weighting", "seed", "samples", "tolerance")}
     failed = len(photos) < len(options.photos)
     for photo in photos:
         try:
-            analysis = explainer.analyse(photo, options.layer)
-            explanations = [_run(explainer, analysis, method, options) for method in options.methods]
-            stem = free_stem(options.out, photo.stem, taken)
-            files = results(explainer.subject(analysis), explanations, options.engine, settings)
-            figure = write_results(options.out, stem, files)
+            said = work(explainer, explainer.analyse(photo, options.layer), photo, taken)
         except ValueError as error:
             _complain(f"{photo}: {error}")
             failed = True
             continue
-        taken.add(real_path(figure))
-        first, seconds = explanations[0], sum(e.seconds for e in explanations)
-        line = f"{photo.name}: {first.category} {100 * first.probability:.1f} %, {seconds:.1f} s, {figure}"
-        print(_one_line(line), flush=True)
+        print(said, flush=True)
     return 2 if failed else 0
 
 
@@ -176,74 +192,51 @@ def _refuse_early(options: argparse.Namespace) -> None:
 
 
 def _sanity(options: argparse.Namespace) -> int:
-    photos = _ready(options)
-    if not photos:
-        return 2
-    from . import sanity
-    from .backend import set_threads
-    from .explain import Explainer
-    from .export import free_stem, real_path, write_whole
-    from .render import encoded
+    def work(explainer: Explainer, analysis: Analysis, photo: Path, taken: set[Path]) -> str:
+        from .export import free_stem, real_path, write_whole
+        from .render import encoded
+        from .sanity import OTHER_STEPS, as_csv, as_figure, randomisation, stability
 
-    set_threads()
-    model = _load(options)
-    explainer = Explainer(model, options.engine, options.tolerance)
-    target = None if options.target is None else model.find_class(options.target)
-    taken = {real_path(file) for file in (*photos, options.checkpoint, options.labels) if file is not None}
-    failed = len(photos) < len(options.photos)
-    for photo in photos:
-        try:
-            analysis = explainer.analyse(photo, options.layer)
-            index = analysis.predictions[0].index if target is None else target
-            found = {}
-            for method in options.methods:
+        target = analysis.predictions[0].index if options.target is None else options.target
 
-                def explain(
-                    explainer: Explainer,
-                    analysis: Analysis,
-                    steps: int | None,
-                    method: str = method,
-                    index: int = index,
-                ) -> Explanation:
-                    settings = options.path, options.weighting, options.samples, options.seed
-                    return explainer.explain(analysis, method, index, None, steps or options.steps, *settings)
+        def explain(method: str, explainer: Explainer, analysis: Analysis, steps: int | None) -> Explanation:
+            settings = options.path, options.weighting, options.samples, options.seed
+            return explainer.explain(analysis, method, target, None, steps or options.steps, *settings)
 
-                counts = [count for count in sanity.OTHER_STEPS if count != options.steps and method == "is-cam"]
-                found[method] = [
-                    *sanity.randomisation(explainer, analysis, explain, seed=options.seed),
-                    *sanity.stability(explainer, analysis, explain, steps=counts),
-                ]
-        except ValueError as error:
-            _complain(f"{photo}: {error}")
-            failed = True
-            continue
+        found = {}
+        for method in options.methods:
+            counts = [count for count in OTHER_STEPS if count != options.steps and method == "is-cam"]
+            found[method] = [
+                *randomisation(explainer, analysis, partial(explain, method), seed=options.seed),
+                *stability(explainer, analysis, partial(explain, method), steps=counts),
+            ]
         stem = free_stem(options.out, photo.stem, taken, SANITY)
-        files = [options.out / (stem + suffix) for suffix in SANITY]
-        title = _one_line(f"{photo.name}: {model.categories[index]}, {model.label}")
-        write_whole(files[0], sanity.as_csv(_one_line(photo.name), found))
-        write_whole(files[1], encoded(sanity.as_figure(title, found)))
-        taken |= {real_path(file) for file in files}
-        print(title)
-        for method, rows in found.items():
-            for row in rows:
-                print(f"  {method:18} {row.check:10} {row.change:32} {row.pearson:6.3f} {row.spearman:6.3f}")
-        print(f"  (Pearson's and Spearman's correlation with the map; {files[0]}, {files[1]})", flush=True)
-    return 2 if failed else 0
+        table, figure = (options.out / (stem + suffix) for suffix in SANITY)
+        category = explainer.model.categories[explainer.model.find_class(target)]
+        title = _one_line(f"{photo.name}: {category}, {explainer.model.label}")
+        write_whole(table, as_csv(_one_line(photo.name), found))
+        write_whole(figure, encoded(as_figure(title, found)))
+        taken.update({real_path(table), real_path(figure)})
+        lines = [
+            f"  {method:18} {row.check:10} {row.change:32} {row.pearson:6.3f} {row.spearman:6.3f}"
+            for method, rows in found.items()
+            for row in rows
+        ]
+        last = _one_line(f"  (Pearson's and Spearman's correlation with the map; {table}, {figure})")
+        return "\n".join([title, *lines, last])
+
+    return _each_photo(options, work)
 
 
-def _ready(options: argparse.Namespace) -> list[Path]:
-    """The photos that are there, once the options are seen to make sense; those that are not are named."""
-    _check_own(options)
-    _refuse_early(options)
+def _present(named: Sequence[Path]) -> list[Path]:
+    """The photos that are there; the others are named."""
     photos = []
-    for photo in options.photos:
+    for photo in named:
         if os.path.isfile(photo):  # Path.is_file raises on an overlong name
             photos.append(photo)
         else:
             problem = "this is a folder: name the photos in it" if os.path.isdir(photo) else "there is no such file"
             _complain(f"{photo}: {problem}.")
-    if photos:
-        _make_folder(options.out)
     return photos
 
 

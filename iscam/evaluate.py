@@ -7,11 +7,10 @@ photo and the settings: batches and threads have a fixed number, no clock is ask
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -27,7 +26,7 @@ from .controls import CONTROLS
 from .dataset import Item, class_index
 from .explain import Analysis, Explainer, Explanation
 from .export import versions, write_whole
-from .faithfulness import assess, control
+from .faithfulness import Explain, assess, control
 from .images import read_photo
 from .methods import METHODS
 from .models import LoadedModel
@@ -138,7 +137,7 @@ def evaluate(
     settings: Settings,
     folder: Path,
     crew: Crew,
-    progress: Any = iter,
+    progress: Callable[[Sequence[Item]], Iterable[Item]] = iter,
 ) -> Evaluation | None:
     """Measure all methods and controls on all photos; the first process returns what has been found, the others nothing.
 
@@ -165,7 +164,6 @@ def evaluate(
             store.add(crew.rank, {"file": item.name, "photo": _state(item), "rows": rows})
         except (ValueError, OSError) as error:
             store.add(crew.rank, {"file": item.name, "problem": str(error)})
-        gc.collect()  # the scores of a photo lie in cycles, and memory would grow until it occurs to the collector
     crew.wait()
     return _found(store, items, settings) if crew.rank == 0 else None
 
@@ -182,7 +180,7 @@ def _known(store: _Store, items: Sequence[Item]) -> dict[str, list[Row]]:
     known: dict[str, list[Row]] = {}
     for line in store.lines():
         name = line["file"]
-        if "rows" in line and name in states and line.get("photo", states[name]) == states[name]:
+        if "rows" in line and name in states and line.get("photo") == states[name]:
             known.setdefault(name, line["rows"])
     return known
 
@@ -227,7 +225,7 @@ def _row(
     item: Item,
     name: str,
     explanation: Explanation,
-    again: Any,
+    again: Explain | None,
     settings: Settings,
 ) -> Row:
     found = assess(

@@ -220,11 +220,12 @@ class Explainer:
         """
         found: list[Tensor] = []
         with capture.undisturbed(self.model.network):
-            while (left := images[sum(map(len, found)) :]).shape[0]:
+            while len(images):
                 if stop is not None and stop.is_set():
                     raise Stopped
-                batch = left[: self.backend.pace("precise").rows(len(left))]
-                found.append(finite(self.backend.logits(batch)).softmax(1)[:, class_index])
+                rows = self.backend.pace("precise").rows(len(images))
+                found.append(finite(self.backend.logits(images[:rows])).softmax(1)[:, class_index])
+                images = images[rows:]
         return torch.cat(found)
 
     def picture(self, image: Tensor) -> NDArray[np.uint8]:
@@ -324,6 +325,7 @@ class Explainer:
                 complete, rows = scorer.run(probes, pairs), scorer.rows
             elif "gradients" in row.needs:
                 rows, complete = self._differentiate(analysis, row, settings, classes, stop)
+            scorer.report = None  # it knows the scorer in turn: the scores would stay until the collector finds them
             return build(rows, complete)
 
     def _differentiate(

@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .controls import CONTROLS
@@ -25,9 +27,11 @@ from .metrics import (
     deletion,
     energy,
     increase,
+    inserted,
     insertion,
     pointing,
     road,
+    taken_at,
 )
 
 
@@ -121,6 +125,23 @@ def assess(
         if area > 0:
             values |= {"pointing": pointing(heatmap, seen), "energy": energy(heatmap, seen)}
     return Faithfulness({key: values[key] for key in METRICS if key in values and key in metrics}, curves, area)
+
+
+def turns(explanation: Explanation, steps: int) -> NDArray[np.uint8]:
+    """At which step (H, W) of a curve, 1 to `steps` (at most 255), each pixel is deleted or inserted."""
+    found: NDArray[np.uint8] = taken_at(torch.from_numpy(explanation.heatmap), steps).byte().numpy()
+    return found
+
+
+def pictures(
+    explainer: Explainer, analysis: Analysis
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """What the network is shown (H, W, 3), what insertion starts from, and the colour that deletion leaves (1, 1, 3)."""
+    image = analysis.forward.image
+    blurred = inserted(image, image[0, 0], [0])  # of no pixel, so by whatever map
+    inputs = image, blurred, image.new_zeros((1, 3, 1, 1))
+    photo, start, emptied = (explainer.picture(each) for each in inputs)
+    return photo, start, emptied
 
 
 def on_map(box: Box, crop: tuple[int, int, int, int], size: tuple[int, int]) -> Box:

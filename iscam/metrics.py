@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CURVE_STEPS = 28  # of a curve; RISE takes one per row of pixels, which moves the area in the third digit
+AT_ONCE = 32  # perturbed photos in memory
 BLUR_KERNEL, BLUR_SIGMA = 11, 5.0  # pixels; what insertion starts from (RISE, arXiv 1806.07421)
 PERCENTILES = (10, 20, 30, 40, 50, 60, 70, 80, 90)  # of the pixels that ROAD removes
 IMPUTED_NOISE = 0.01  # standard deviation of what ROAD adds to imputed pixels, in the normalised input
@@ -216,9 +217,8 @@ def _curve(
     perturbed: Callable[[Tensor, Tensor, Sequence[float]], Tensor],
 ) -> Curve:
     fractions = np.linspace(0, 1, steps + 1)
-    parts = [
-        fractions[start : start + 32].tolist() for start in range(0, steps + 1, 32)
-    ]  # so many at once fit in memory
+    starts = range(0, steps + 1, AT_ONCE)
+    parts = [fractions[start : start + AT_ONCE].tolist() for start in starts]
     scores = [score(perturbed(image, heatmap, part)).double().cpu().numpy() for part in parts]
     return Curve(fractions, np.concatenate(scores))
 

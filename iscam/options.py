@@ -19,7 +19,7 @@ THREADS = 2  # of each process that evaluates, however many there are: their num
 EXAMPLES = Path(__file__).resolve().parent.parent / "assets" / "examples"
 
 
-def parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     """All commands with their options; the command's name becomes `command`."""
     whole = argparse.ArgumentParser(prog="python -m iscam", description="What did this image classifier look at?")
     commands = whole.add_subparsers(dest="command", required=True)
@@ -117,6 +117,7 @@ def _add_sanity(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", help="class index or category; default: the most probable class of each photo")
     _add_method_settings(parser)
     parser.add_argument("--out", type=Path, default=Path("iscam-sanity"), metavar="DIR", help="default %(default)s")
+    parser.set_defaults(against=None)  # sanity is asked of one class
 
 
 def _add_benchmark(parser: argparse.ArgumentParser) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 from .benchmark import TORCHCAM, WITHOUT_BF16, PassTime, Report, Run
+from .export import csv_text, markdown_table
 from .methods import ENGINES, METHODS
 from .render import encoded, new_figure, picture_of
 
@@ -34,28 +33,22 @@ def write_report(folder: Path, report: Report) -> None:
 
 def as_csv(runs: Sequence[Run]) -> str:
     """One row per map. What was not measured is empty: the error of an exact map, or of one without an exact twin."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for run in runs:
-        if run.engine in (*ENGINES, TORCHCAM):
-            values = [getattr(run, column) for column in COLUMNS]
-            writer.writerow([round(value, 6) if isinstance(value, float) else value for value in values])
-    return buffer.getvalue()
+    told = [run for run in runs if run.engine in (*ENGINES, TORCHCAM)]
+    return csv_text(COLUMNS, [[getattr(run, column) for column in COLUMNS] for run in told])
 
 
 def as_markdown(report: Report) -> str:
     """Tables for people: medians over the photos, the worst of the errors."""
     sections = [f"Measured on {report.machine}.\n"]
     if report.runs:
-        sections.append(_table(RUN_HEADS, _run_rows(report.runs)))
+        sections.append(markdown_table(RUN_HEADS, _run_rows(report.runs)))
         sections.append(RUN_NOTES)
     if report.growth:
         sections.append("Growth of the fast IS-CAM with the steps, and with the channels of the layer (10 steps):\n")
         grown = [(g.model, g.what, f"{g.value}", f"{g.seconds:.2f}", f"{g.forward_passes:,}") for g in report.growth]
-        sections.append(_table(("model", "what", "value", "seconds", "passes"), grown))
+        sections.append(markdown_table(("model", "what", "value", "seconds", "passes"), grown))
     sections.append("Milliseconds per image of one pass, by input size:\n")
-    sections.append(_table(PASS_HEADS, [_pass_row(row) for row in report.passes]))
+    sections.append(markdown_table(PASS_HEADS, [_pass_row(row) for row in report.passes]))
     return "\n".join(sections)
 
 
@@ -112,11 +105,6 @@ def _pass_row(row: PassTime) -> tuple[str, ...]:
     rough = "" if row.rough is None else f"{row.rough:.2f}"
     weights = "trained" if row.trained else "random (passes alone)"
     return row.model, weights, f"{row.side}", f"{row.plain:.2f}", f"{row.precise:.2f}", rough, row.backend
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def as_figure(report: Report) -> Image.Image:

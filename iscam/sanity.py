@@ -8,8 +8,6 @@
 from __future__ import annotations
 
 import copy
-import csv
-import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from .explain import Analysis, Explainer, Explanation
+from .export import csv_text
 from .methods import METHODS
 from .metrics import pearson
 from .models import LoadedModel
@@ -155,14 +154,12 @@ def _ranks(values: Tensor) -> Tensor:
 
 def as_csv(photo: str, found: Mapping[str, Sequence[Comparison]]) -> str:
     """A row per method and comparison of the photo of that name."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for method, rows in found.items():
-        for row in rows:
-            numbers = (round(value, 6) for value in (row.pearson, row.spearman, row.probability))
-            writer.writerow([photo, method, row.check, row.change, *numbers])
-    return buffer.getvalue()
+    lines = [
+        (photo, method, row.check, row.change, row.pearson, row.spearman, row.probability)
+        for method, rows in found.items()
+        for row in rows
+    ]
+    return csv_text(COLUMNS, lines)
 
 
 def as_figure(title: str, found: Mapping[str, Sequence[Comparison]]) -> Image.Image:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .controls import CONTROLS
-from .export import write_whole
+from .export import csv_text, markdown_table, write_whole
 from .metrics import ARROWS, METRICS, protocol
 from .render import encoded, new_figure, picture_of
 
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 
 RESAMPLES = 2000  # of the bootstrap
 CHUNK = 100  # resamples at once
-DIGITS = 6  # of numbers in rows.csv and summary.csv
 
 
 @dataclass(frozen=True)
@@ -106,20 +103,12 @@ def rows_csv(evaluation: Evaluation) -> str:
     """One row per photo and method; what was not measured is empty."""
     boxes = ("box_area",) if "energy" in evaluation.settings.metrics else ()
     heads = ("file", "method", "class_index", "probability", *evaluation.settings.metrics, *boxes)
-    return _csv((*heads, "seconds", "forward_passes"), evaluation.rows)
+    heads += ("seconds", "forward_passes")
+    return csv_text(heads, [[row[head] for head in heads] for row in evaluation.rows])
 
 
 def summary_csv(lines: Sequence[Line]) -> str:
-    return _csv(("method", "metric", "mean", "low", "high", "n"), [asdict(line) for line in lines])
-
-
-def _csv(heads: Sequence[str], rows: Sequence[Mapping[str, object]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(heads)
-    for row in rows:
-        writer.writerow([round(v, DIGITS) if isinstance(v := row[head], float) else v for head in heads])
-    return buffer.getvalue()
+    return csv_text([column.name for column in fields(Line)], [astuple(line) for line in lines])
 
 
 def as_markdown(evaluation: Evaluation, lines: Sequence[Line]) -> str:
@@ -128,10 +117,10 @@ def as_markdown(evaluation: Evaluation, lines: Sequence[Line]) -> str:
     metrics = [key for key in settings.metrics if any(line.metric == key for line in lines)]
     photos = len({row["file"] for row in evaluation.rows})
     heads = ["method", *(f"{METRICS[key].label} % {ARROWS[METRICS[key].better]}" for key in metrics)]
-    said = [f"| {' | '.join(heads)} |", f"| {' | '.join(['---'] * len(heads))} |"]
-    for method in dict.fromkeys(line.method for line in lines):
-        cells = [_cell(table.get((method, key))) for key in metrics]
-        said.append(f"| {' | '.join([f'{method} (control)' if method in CONTROLS else method, *cells])} |")
+    cells = [
+        [f"{method} (control)" if method in CONTROLS else method, *(_cell(table.get((method, key))) for key in metrics)]
+        for method in dict.fromkeys(line.method for line in lines)
+    ]
     whom = "the class that the network predicts" if settings.target == "predicted" else "the labelled class"
     notes = [
         f"{settings.model}, layer {settings.layer}, {photos} photos, {whom}; IS-CAM with N = {_several(settings.steps)}, "
@@ -150,7 +139,7 @@ def as_markdown(evaluation: Evaluation, lines: Sequence[Line]) -> str:
         notes.append(
             f"Left out: {len(evaluation.problems)} photos that could not be measured (named in settings.json)."
         )
-    return "\n".join([*said, "", *(f"- {note}" for note in notes), ""])
+    return markdown_table(heads, cells) + "\n" + "".join(f"- {note}\n" for note in notes)
 
 
 def _several(values: Sequence[object]) -> str:

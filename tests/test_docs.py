@@ -58,6 +58,11 @@ def test_gradio_is_imported_by_the_page_alone() -> None:
             assert not re.search(r"^\s*(import|from) gradio", path.read_text(encoding="utf-8"), re.MULTILINE), path
 
 
+def test_the_page_leaves_torch_to_the_library() -> None:
+    for path in (ROOT / "iscam" / "ui").rglob("*.py"):
+        assert not re.search(r"^\s*(import|from) torch", path.read_text(encoding="utf-8"), re.MULTILINE), path
+
+
 def test_hooks_are_registered_in_one_file() -> None:
     for path in (ROOT / "iscam").rglob("*.py"):
         if path.name != "capture.py":

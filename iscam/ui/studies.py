@@ -149,14 +149,12 @@ def of_path(bench: Bench, question: Question, job: Job) -> Iterator[object]:
 def of_faithfulness(bench: Bench, question: Question, job: Job) -> Iterator[object]:
     """What the metrics say of the maps of all chosen methods, the cheapest first, and of the controls."""
     from iscam.explain import Stopped
-    from iscam.metrics import inserted
+    from iscam.faithfulness import pictures
 
     case = bench.case(question, job)
     yield bench.answers.get(case.question.place)
-    image, picture = case.analysis.forward.image, case.explainer.picture
     category = case.explainer.model.categories[case.target]
-    blurred, emptied = inserted(image, image[0, 0], [0]), image.new_zeros((1, 3, 1, 1))
-    yield Seen(category, question.box, picture(image), picture(blurred), picture(emptied))
+    yield Seen(category, question.box, *pictures(case.explainer, case.analysis))
     try:
         for key in (*CONTROLS, *ordered(question.methods)):
             yield _measure(bench, case, key, job)
@@ -177,11 +175,8 @@ def figures(
 
 def _measure(bench: Bench, case: Case, key: str, job: Job) -> Measured | Refused:
     """What the metrics say of one map. Raises Stopped."""
-    import torch
-
     from iscam.explain import Stopped
-    from iscam.faithfulness import assess, control
-    from iscam.metrics import taken_at
+    from iscam.faithfulness import assess, control, turns
 
     explainer, analysis, question = case.explainer, case.analysis, case.question
     if key in CONTROLS:
@@ -206,8 +201,7 @@ def _measure(bench: Bench, case: Case, key: str, job: Job) -> Measured | Refused
     if question.box is not None:
         boxed = assess(explainer, analysis, explanation, ("pointing", "energy"), box=question.box)
         found = replace(boxed, values=found.values | boxed.values, curves=found.curves)
-    taken = taken_at(torch.from_numpy(explanation.heatmap), CURVE_STEPS).byte().numpy()
-    return Measured(key, found, taken)
+    return Measured(key, found, turns(explanation, CURVE_STEPS))
 
 
 def _piece(title: str, answer: Mapped | Refused) -> Piece | Refused:
