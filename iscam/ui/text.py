@@ -235,7 +235,8 @@ def figures(rows: Mapping[str, Mapping[str, float]], refused: Mapping[str, str],
     lines = []
     for name in LABELS:
         if name in rows:
-            title = escape(LABELS[name]) + (" <span>control</span>" if name in CONTROLS else "")
+            colour = f'<i style="background:{CURVE_COLOURS[LABELS[name]]}"></i>'  # the curves' own legend has no room for all
+            title = colour + escape(LABELS[name]) + (" <span>control</span>" if name in CONTROLS else "")
             cells = "".join(f"<td>{_figure(key, name, rows)}</td>" for key in metrics)
             lines.append(f'<tr><th scope="row">{title}</th>{cells}</tr>')
     caption = (
@@ -243,9 +244,7 @@ def figures(rows: Mapping[str, Mapping[str, float]], refused: Mapping[str, str],
         "Bold: better than all controls."
     )
     notes = "".join(f'<p class="note">{escape(f"{name}: {why}")}</p>' for name, why in refused.items())
-    return (
-        f'<table class="figures"><caption>{caption}</caption><tr><td></td>{heads}</tr>{"".join(lines)}</table>{notes}'
-    )
+    return f'<p>{caption}</p><table aria-label="Figures"><tr><td></td>{heads}</tr>{"".join(lines)}</table>{notes}'
 
 
 def _figure(metric: str, name: str, rows: Mapping[str, Mapping[str, float]]) -> str:
