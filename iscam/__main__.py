@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return 0 only if all of it was done, 130 if it was interrupted, else 2."""
+    """Run a command; return 0 only if all of it was done, 130 if it was interrupted, else 2.
+
+    To evaluate is to measure the photos that can be measured: it is done if there is one.
+    """
     options = make_parser().parse_args(arguments)
     run = {"models": _models, "benchmark": _benchmark, "evaluate": _evaluate, "sanity": _sanity, "explain": _explain}[
         options.command
@@ -165,6 +168,8 @@ def _evaluate(options: argparse.Namespace) -> int:
             for photo, problem in found.problems.items():
                 _complain(f"{photo}: {problem}")
             print((options.out / "summary.md").read_text(encoding="utf-8"))
+            if not found.rows:
+                raise ValueError("none of the photos could be measured.")
     return 0
 
 

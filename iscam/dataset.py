@@ -59,7 +59,7 @@ def _photos(folder: Path) -> list[Path]:
 def _of_csv(file: Path) -> list[Item]:
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
-            rows = list(csv.DictReader(lines))
+            rows = list(csv.DictReader(lines, skipinitialspace=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{file} is no CSV in UTF-8: {error}.") from error
     heads = set(rows[0]) if rows else set()

@@ -84,7 +84,7 @@ def assert_same_rows(one: Path, other: Path) -> None:
 
 
 def test_photos_are_found_in_folders_class_folders_and_tables(tmp_path: Path) -> None:
-    """By their endings in any case; a class folder's name is the label; a table's columns come in any order."""
+    """By their endings; a class folder's name is the label; a table's columns come in any order, with blanks or without."""
     for name in ("b.JPEG", "a.png", "notes.txt", "dog/c.jpg", "dog/readme.md", "n02102040/d.WEBP", "empty/x.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
@@ -93,7 +93,7 @@ def test_photos_are_found_in_folders_class_folders_and_tables(tmp_path: Path) ->
     assert {item.name: item.label for item in found} == labels
     assert all(item.file.exists() for item in found)
     table = tmp_path / "some.csv"
-    table.write_text("class,file,left,top,right,bottom\ndog,dog/c.jpg,1,2,3,4.5\n7,a.png,,,,\n,b.JPEG\n")
+    table.write_text("class, file, left,top,right,bottom\ndog, dog/c.jpg, 1,2,3,4.5\n7,a.png,,,,\n,b.JPEG\n")
     boxed, plain, unlabelled = find_items(table)
     assert boxed == Item("dog/c.jpg", tmp_path / "dog/c.jpg", "dog", (1, 2, 3, 4.5))
     assert plain.label == "7" and plain.box is unlabelled.box is unlabelled.label is None
@@ -287,10 +287,11 @@ def test_bad_photos_are_named_and_counted_and_never_fatal(tmp_path: Path, evalua
     assert {row["file"] for row in read_rows(tmp_path / "out")} == {"00.jpg", "01.jpg", "broken.jpg"}
 
 
-def test_a_folder_of_bad_photos_is_a_table_without_lines(tmp_path: Path, evaluate: Run) -> None:
+def test_a_folder_of_bad_photos_is_a_table_without_lines_and_no_success(tmp_path: Path, evaluate: Run) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"no photo")
     code, _, complaint = evaluate(tmp_path, *QUICK, "--out", tmp_path / "out")
-    assert code == 0 and "bad.jpg: " in complaint and read_rows(tmp_path / "out") == []
+    assert code == 2 and "bad.jpg: " in complaint and read_rows(tmp_path / "out") == []
+    assert "none of the photos could be measured" in complaint
 
 
 def test_names_that_are_no_unicode_are_written_in_utf_8(tmp_path: Path, evaluate: Run) -> None:
