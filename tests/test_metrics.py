@@ -10,15 +10,18 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from statistics import harmonic_mean
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.metrics.cam_mult_image import DropInConfidence, IncreaseInConfidence
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer, ROADCombined
 from scipy.ndimage import gaussian_filter
+from scipy.stats import pearsonr
 from torch import Tensor
 from torchcam.metrics import ClassificationMetric, DeletionInsertionMetric
 
@@ -287,6 +290,30 @@ def test_peers_agree_on_real_photos(model: str, photo: Path, torch_home: Path) -
         curves.update(image, explanation.class_index)
         assert curves.summary()[f"{key}_auc"] == pytest.approx(found[key], abs=1e-5)
     assert float(ROADCombined()(*asked)[0]) == pytest.approx(found["road"], abs=0.01)
+
+
+@pytest.mark.parametrize(("model", "photo"), REAL)
+def test_adcc_is_that_from_the_parts_of_others(model: str, photo: Path, torch_home: Path) -> None:
+    """grad-cam's maps and drop, scipy's correlation, and Python's harmonic mean: within 1e-4."""
+    explainer, analysis, explanation = case(model, photo)
+
+    def again(changed: Analysis) -> Explanation:
+        return explainer.explain(changed, "grad-cam", explanation.class_index)
+
+    found = assess(explainer, analysis, explanation, ("adcc",), again).values["adcc"]
+    network, image = explainer.model.network, analysis.forward.image.contiguous()
+    target = [lambda output: output[explanation.class_index]]
+    with GradCAM(network, [network.get_submodule(analysis.layer)]) as peer:
+        heatmap = peer(image, target)
+        masked = peer(image * torch.from_numpy(heatmap), target)
+    coherency = (1 + pearsonr(heatmap.ravel(), masked.ravel()).statistic) / 2
+    p = float(analysis.probabilities[explanation.class_index])
+    drop = float(DropInConfidence()(image, heatmap, target, Probabilities(network))[0]) / p
+    assert (
+        0
+        < found
+        == pytest.approx(harmonic_mean([float(part) for part in (coherency, 1 - heatmap.mean(), 1 - drop)]), abs=1e-4)
+    )
 
 
 @NUMPY_2
