@@ -223,7 +223,7 @@ def _sanity(options: argparse.Namespace) -> int:
         write_whole(figure, encoded(as_figure(title, found)))
         taken.update({real_path(table), real_path(figure)})
         lines = [
-            f"  {method:18} {row.check:10} {row.change:32} {row.pearson:6.3f} {row.spearman:6.3f}"
+            f"  {method:18} {row.check:10} {row.change:32} {_correlation(row.pearson)} {_correlation(row.spearman)}"
             for method, rows in found.items()
             for row in rows
         ]
@@ -231,6 +231,10 @@ def _sanity(options: argparse.Namespace) -> int:
         return "\n".join([title, *lines, last])
 
     return _each_photo(options, work)
+
+
+def _correlation(value: float | None) -> str:
+    return " blank" if value is None else f"{value:6.3f}"
 
 
 def _present(named: Sequence[Path]) -> list[Path]:

@@ -40,15 +40,15 @@ Explain = Callable[
 
 @dataclass(frozen=True)
 class Comparison:
-    """How alike a map is to the original one, after a change: correlations -1..1 (0 if one of them is blank).
+    """How alike a map is to the original one, after a change: correlations -1..1, None if one of them is blank.
 
     `check` is "randomised", "shifted", "mirrored" or "steps"; `probability` 0..1 is that of the class after the change.
     """
 
     check: str
     change: str
-    pearson: float
-    spearman: float
+    pearson: float | None
+    spearman: float | None
     probability: float
 
 
@@ -137,6 +137,8 @@ def _compared(check: str, change: str, original: Explanation, found: Explanation
     if found.class_index != original.class_index:  # the most probable class may be another after the change
         raise ValueError("Maps of two classes cannot be compared: explain the same class each time.")
     one, other = torch.from_numpy(original.heatmap), torch.from_numpy(found.heatmap)
+    if one.min() == one.max() or other.min() == other.max():
+        return Comparison(check, change, None, None, found.probability)
     return Comparison(check, change, pearson(one, other), spearman(one, other), found.probability)
 
 
@@ -163,14 +165,15 @@ def as_csv(photo: str, found: Mapping[str, Sequence[Comparison]]) -> str:
 
 
 def as_figure(title: str, found: Mapping[str, Sequence[Comparison]]) -> Image.Image:
-    """The correlations along the cascade, and those under small changes."""
+    """The correlations along the cascade, and those under small changes; gaps where a map is blank."""
     figure = new_figure((11, 4.2))
     cascade, small = figure.subplots(1, 2)
     for axes, random, heading in ((cascade, True, "weights drawn anew"), (small, False, "small changes")):
         for method, rows in found.items():
             chosen = [row for row in rows if (row.check == "randomised") == random]
             names = [row.change if random else f"{row.check}, {row.change}" for row in chosen]
-            axes.plot(names, [row.pearson for row in chosen], "o-" if random else "o", label=METHODS[method].label)
+            values = [math.nan if row.pearson is None else row.pearson for row in chosen]
+            axes.plot(names, values, "o-" if random else "o", label=METHODS[method].label)
         axes.set_title(heading, fontsize=10)
         axes.set_ylim(-1.05, 1.05)
         axes.axhline(0, color="#b0b4ba", linewidth=0.8)

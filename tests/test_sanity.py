@@ -210,6 +210,17 @@ def test_the_command_writes_a_table_and_a_figure(tmp_path: Path, capsys: pytest.
     assert all(-1 <= float(row[name]) <= 1 for row in rows for name in ("pearson", "spearman"))
 
 
+def test_a_map_that_has_become_blank_correlates_with_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As CAM's of the astronaut does, whose sum turns negative everywhere: an empty cell, and a gap in the figure."""
+    assert main(["sanity", str(CHELSEA.with_name("astronaut.jpg")), "--methods", "cam", "--out", str(tmp_path)]) == 0
+    with (tmp_path / "astronaut.sanity.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    blank = [row["pearson"] == "" for row in rows]
+    assert 0 < sum(blank) < len(blank) and blank == [row["spearman"] == "" for row in rows]
+    said = [line.endswith(" blank  blank") for line in capsys.readouterr().out.splitlines()[1:-1]]
+    assert said == blank
+
+
 def test_a_wrong_argument_is_answered_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["sanity", str(CHELSEA), "--methods", "cam", "--layer", "layer1", "--out", str(tmp_path)]
     assert main(asked) == 2
