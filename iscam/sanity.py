@@ -58,7 +58,8 @@ def randomisation(
     """The maps of ever more random networks against that of the explainer's own, which stays as it is.
 
     Every parameter is drawn from a normal distribution of its own mean and standard deviation: the network's scale stays,
-    so that it is what was learnt that is lost, and not the signal. The last stage draws all of them.
+    so that it is what was learnt that is lost, and not the signal. The first stage draws the head alone, the last one, or a
+    single one, everything.
 
     Raises:
         ValueError: no stage, maps of different classes, or what `explain` refuses; one sentence.
@@ -72,8 +73,8 @@ def randomisation(
     owners.reverse()
     generator = torch.Generator().manual_seed(seed)
     stages, drawn = min(stages, len(owners)), 0
-    for stage in range(1, stages + 1):
-        upto = math.ceil(len(owners) * stage / stages)
+    for left in reversed(range(stages)):
+        upto = len(owners) - (len(owners) - 1) * left // max(1, stages - 1)
         for _, module in owners[drawn:upto]:
             redraw(module, generator)
         drawn = upto

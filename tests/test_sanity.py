@@ -81,13 +81,15 @@ def test_the_cascade_loses_what_was_learnt_and_leaves_the_network_alone(photo: t
     assert (
         found[-1].change == f"down to {next(name for name, m in network.named_modules() if list(m.parameters(False)))}"
     )
-    assert found[-1].pearson < 0.5
+    assert found[0].change == "down to fc" and found[-1].pearson < 0.5
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert not any(module.training or module._forward_hooks for module in network.modules())
     again = list(randomisation(explainer, analysis, by("grad-cam", target=analysis.predictions[0].index)))
     assert again == found
     other = list(randomisation(explainer, analysis, by("grad-cam", target=0), stages=2, seed=1))
-    assert len(other) == 2 and other[-1] != found[-1]
+    assert [row.change for row in other] == [found[0].change, found[-1].change] and other[-1] != found[-1]
+    (single,) = randomisation(explainer, analysis, by("grad-cam", target=0), stages=1)
+    assert single.change == found[-1].change
 
 
 def test_a_network_in_training_mode_stays_so_and_learns_nothing(tiny: Callable[..., LoadedModel]) -> None:
