@@ -289,7 +289,9 @@ def imputed(image: Tensor, removed: Tensor, seed: int = 0) -> Tensor:
 
 
 def pointing(heatmap: Tensor, box: Box) -> float:
-    """1 if the map's highest place, the first of equal ones, lies in the box, else 0 (arXiv 1608.00507)."""
+    """1 if the map's highest place, the first of equal ones, lies in the box, else 0, also of a blank map (1608.00507)."""
+    if not heatmap.any():
+        return 0.0
     row, column = divmod(int(heatmap.argmax()), heatmap.shape[1])
     left, top, right, bottom = box
     return float(left <= column + 0.5 < right and top <= row + 0.5 < bottom)

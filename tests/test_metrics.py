@@ -101,6 +101,7 @@ def test_boxes_by_hand() -> None:
     heatmap = torch.tensor([[0.0, 1.0, 0.5], [0.5, 1.0, 0.0]])
     assert metrics.pointing(heatmap, (1, 0, 2, 1)) == 1 and metrics.pointing(heatmap, (1, 1, 2, 2)) == 0
     assert metrics.energy(heatmap, (1, 0, 3, 1)) == pytest.approx(1.5 / 3)
+    assert metrics.pointing(torch.zeros(2, 3), (0, 0, 3, 2)) == 0 == metrics.energy(torch.zeros(2, 3), (0, 0, 3, 2))
     assert metrics.area_share(heatmap, (1, 0, 3, 1)) == pytest.approx(2 / 6)
     assert metrics.energy(torch.zeros(4, 4), (0, 0, 2, 2)) == 0
 
@@ -306,6 +307,7 @@ def test_adcc_is_that_from_the_parts_of_others(model: str, photo: Path, torch_ho
     with GradCAM(network, [network.get_submodule(analysis.layer)]) as peer:
         heatmap = peer(image, target)
         masked = peer(image * torch.from_numpy(heatmap), target)
+    network.zero_grad()  # other tests use it as well
     coherency = (1 + pearsonr(heatmap.ravel(), masked.ravel()).statistic) / 2
     p = float(analysis.probabilities[explanation.class_index])
     drop = float(DropInConfidence()(image, heatmap, target, Probabilities(network))[0]) / p

@@ -959,19 +959,68 @@ def test_a_study_can_be_stopped_and_is_then_not_kept(
     handlers.halt(visitor())
     state = study.finished()
     assert state[page.explain]["visible"] and shown(state[page.shelf["classes"]]).count("<figure") == 1
+    assert "Stopped" in state[page.status]
+    batches = network.batches
+    drawn = handlers.redraw(values | {page.look["view"]: "heat map"}, visitor())
+    assert shown(drawn[page.shelf["classes"]]).count("<figure") == 1 and network.batches == batches
     network.pace.set()
     state = Watcher(handlers.revisit(values, visitor())).finished()
     assert shown(state[page.shelf["classes"]]).count("<figure") == 5
 
 
+def test_a_known_answer_takes_the_place_of_what_is_running(
+    handlers: Handlers, photo: dict[str, str], network: StandIn
+) -> None:
+    """Such as the figures after a metric was ticked and taken back: those of the longer question do not come later."""
+    page = handlers.page
+    values = asked(handlers, photo, over_classes="is-cam")
+    Watcher(handlers.explain(values, visitor())).finished()
+    Watcher(handlers.opened("classes")(values, visitor())).finished()
+    network.pace.clear()
+    running = Watcher(handlers.revisit(values | {page.ask["steps"]: 7}, visitor()))
+    until(lambda: network.running)
+    state = Watcher(handlers.revisit(values, visitor())).finished()
+    assert shown(state[page.shelf["classes"]]).count("<figure") == 5
+    assert state[page.explain]["visible"] and not state[page.stop]["visible"] and "Done" in state[page.status]
+    running.finished()
+    until(lambda: not network.running)
+
+
+def test_a_model_that_was_stopped_before_it_answered_can_be_asked(
+    handlers: Handlers, photo: dict[str, str], network: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its layers are there at once, and the classes of the model before are not asked of it."""
+    page = handlers.page
+    monkeypatch.setattr(handlers.bench, "_download", lambda key: None)
+    Watcher(handlers.explain(asked(handlers, photo), visitor())).finished()
+    network.pace.clear()
+    other = Watcher(handlers.explain(asked(handlers, photo, target=3), visitor("ben")))
+    until(lambda: network.running)
+    switch = Watcher(handlers.new_model(asked(handlers, photo, model="resnet18"), visitor()))
+    until(lambda: "Waiting" in str(switch.page.get(page.status)))
+    handlers.halt(visitor())
+    state = switch.finished()
+    assert state[page.ask["layer"]]["value"] == "layer4" and state[page.explain]["visible"]
+    network.pace.set()
+    other.finished()
+    stale = asked(handlers, photo, model="resnet18", layer="layer4", target=7)
+    assert Watcher(handlers.explain(stale, visitor())).finished()[page.ask["target"]]["value"] == 4
+
+
 def test_a_box_is_read_in_per_cent_and_must_be_one() -> None:
-    assert checks.box("10, 20, 50, 100", (200, 50)) == (20, 10, 100, 50)
-    assert (
-        checks.box("10 20 50", (200, 50)) is None
-        and checks.box("", (9, 9)) is None
-        and checks.box(None, (9, 9)) is None
-    )
-    for wrong in ("50 0 10 100", "0 0 0 10", "-1 0 10 10", "0 0 101 10", "a b c d", "nan 0 1 1", "0 0 1 1 1"):
+    for written in ("10, 20, 50, 100", " 10 20 50 100", "10% 20% 50% 100%", "10;20;50;100;"):
+        assert checks.box(written, (200, 50)) == (20, 10, 100, 50)
+    assert all(checks.box(nothing, (9, 9)) is None for nothing in ("", " ", None, 3))
+    for wrong in (
+        "50 0 10 100",
+        "0 0 0 10",
+        "-1 0 10 10",
+        "0 0 101 10",
+        "a b c d",
+        "nan 0 1 1",
+        "0 0 1 1 1",
+        "10 20 50",
+    ):
         with pytest.raises(ValueError, match="four numbers"):
             checks.box(wrong, (200, 50))
 
@@ -995,15 +1044,26 @@ def test_a_figure_is_bold_only_if_it_beats_all_controls() -> None:
     """For some metrics the lower is better; what is yes or no for one photo is never bold."""
     controls = {key: {"average-drop": 0.5, "insertion": 0.5, "increase": 0.0} for key in CONTROLS}
     better = {"average-drop": 0.4, "insertion": 0.6, "increase": 1.0}
-    found = text.figures(controls | {"is-cam": better, "grad-cam": controls["random"]}, {"CAM": "why <not>"}, "<b>")
+    rows = controls | {"is-cam": better, "grad-cam": controls["random"]}
+    found = text.figures(rows, {}, {"CAM": "why <not>"}, "<b>", 0.9)
     assert found.count("<strong>") == 2 and "<strong>40.0</strong>" in found and "<strong>60.0</strong>" in found
-    assert "<td>yes</td>" in found and "why &lt;not&gt;" in found and "of &lt;b&gt;," in found
+    assert "<td>yes</td>" in found and "why &lt;not&gt;" in found and "for &lt;b&gt; (" in found
     assert found.index("IS-CAM") < found.index("Grad-CAM") < found.index("Random")
     worse = controls | {"is-cam": {"average-drop": 0.6, "insertion": 0.4, "increase": 1.0}}
     worse["fake-cam"] = {"average-drop": 0.9, "insertion": 0.1, "increase": 0.0}
-    assert "<strong>" not in text.figures(worse, {}, "cat")
+    assert "<strong>" not in text.figures(worse, {}, {}, "cat", 0.9)
     del worse["fake-cam"], worse["random"]["insertion"]
-    assert "<strong>" not in text.figures(worse | {"is-cam": better}, {}, "cat")  # a control is still to come
+    assert "<strong>" not in text.figures(worse | {"is-cam": better}, {}, {}, "cat", 0.9)  # a control is still to come
+    close = controls | {"is-cam": {"insertion": 0.5004}}
+    assert "<strong>" not in text.figures(close, {}, {}, "cat", 0.9)  # it is read as 50.0 against 50.0
+
+
+def test_a_blank_map_and_an_improbable_class_are_named_and_never_win() -> None:
+    rows = {key: {"insertion": 0.5} for key in CONTROLS} | {"grad-cam": {"insertion": 0.9}}
+    found = text.figures(rows, {"grad-cam": "all weights are negative"}, {}, "cat", 0.001)
+    assert "Grad-CAM <span>blank map</span>" in found and "Grad-CAM: all weights are negative" in found
+    assert "<strong>90.0" not in found and "only 0.1 %: do not take the map for evidence" in found
+    assert "evidence" not in text.figures(rows, {}, {}, "cat", 0.9)
 
 
 def test_faithfulness_is_measured_once_and_its_box_again(uploads: Path) -> None:
@@ -1024,6 +1084,11 @@ def test_faithfulness_is_measured_once_and_its_box_again(uploads: Path) -> None:
     boxed = {each.method: each for each in studied(replace(question, box=(0, 0, *whole))) if hasattr(each, "taken")}
     assert boxed["random"].faithfulness.values["energy"] == pytest.approx(1) == boxed["random"].faithfulness.box_area
     assert boxed["grad-cam"].faithfulness.curves is rows["grad-cam"].faithfulness.curves
+    slow = [each for each in studied(replace(question, also=("adcc",))) if isinstance(each, studies.Measured)]
+    assert [each.method for each in slow] == 2 * [*CONTROLS, "grad-cam"]  # what is cheap first
+    assert ["adcc" in each.faithfulness.values for each in slow] == 4 * [False] + 4 * [True]
+    kept = replace(question, also=("adcc",), box=(0, 0, *whole))
+    assert all("adcc" in each.faithfulness.values for each in studied(kept) if isinstance(each, studies.Measured))
     known = studies.recall(bench, "faithfulness", question)
     assert known is not None
     shelf = galleries.arranged("faithfulness", known, Look(by="grad-cam", share=100))

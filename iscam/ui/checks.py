@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,16 +98,15 @@ def metrics(also: Any) -> tuple[str, ...]:
 
 
 def box(text: Any, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
-    """A box (l, t, r, b) in pixels of a photo of that size, from percentages of it; None from fewer than four numbers."""
-    parts = text.replace(",", " ").split() if isinstance(text, str) and len(text) < 100 else []
-    try:
-        shares = [float(part) for part in parts]
-    except ValueError:
-        shares = [-1.0] * 4
-    if len(shares) < 4:
+    """A box (l, t, r, b) in pixels of a photo of that size, from percentages of it; None from no text."""
+    parts = re.split(r"[\s,;%]+", text.strip(" ,;%")) if isinstance(text, str) and len(text) < 100 else []
+    if parts in ([], [""]):
         return None
-    left, top, right, bottom = shares[:4]
-    if len(shares) > 4 or not (0 <= left < right <= 100 and 0 <= top < bottom <= 100):
+    try:
+        left, top, right, bottom = (float(part) for part in parts)
+    except ValueError:
+        left = top = right = bottom = -1.0
+    if not (0 <= left < right <= 100 and 0 <= top < bottom <= 100):
         raise ValueError("A box is four numbers: left, top, right and bottom, in per cent of the photo.")
     width, height = size[0] / 100, size[1] / 100
     return left * width, top * height, right * width, bottom * height

@@ -43,6 +43,18 @@ def arranged(kind: str, news: Sequence[object], look: Look) -> Shelf:
     return _KINDS[kind](canvas, news)
 
 
+def redrawn(kind: str, news: Sequence[object], look: Look) -> Shelf:
+    """What of a tab, one of STUDIES, changes with the look."""
+    shelf = arranged(kind, news, look)
+    return {name: shelf[name] for name in shelf if name not in (*PLOTS, "trust", "boxed", "protocol")}
+
+
+def measured(news: Sequence[object]) -> list[str]:
+    """The methods and controls that have been measured, methods first."""
+    found = {each.method for each in news if isinstance(each, Measured)}
+    return [key for key in LABELS if key in found]
+
+
 def _rows(canvas: Canvas, news: Sequence[object], brief: bool) -> str:
     cards = []
     for each in news:
@@ -136,20 +148,21 @@ def _changes(found: Integrated) -> pandas.DataFrame:
 
 
 def _faithfulness(canvas: Canvas, news: Sequence[object]) -> Shelf:
-    measured = {each.method: each for each in news if isinstance(each, Measured)}
+    found = {each.method: each for each in news if isinstance(each, Measured)}
     seen = next((each for each in news if isinstance(each, Seen)), None)
     subject = next(each.subject for each in news if isinstance(each, Analysed))
-    if seen is None or not measured:
+    if seen is None or not found:
         return {}
     refused = {each.method: each.sentence for each in news if isinstance(each, Refused)}
-    values = {key: each.faithfulness.values for key, each in measured.items()}
+    blank = {key: each.blank for key, each in found.items() if each.blank}
+    values = {key: each.faithfulness.values for key, each in found.items()}
     metrics = [key for key in METRICS if any(key in row for row in values.values())]
     return {
-        "trust": text.figures(values, refused, seen.category),
-        "insertion": _probabilities(measured, "insertion"),
-        "deletion": _probabilities(measured, "deletion"),
+        "trust": text.figures(values, blank, refused, seen.category, seen.probability),
+        "insertion": _probabilities(found, "insertion"),
+        "deletion": _probabilities(found, "deletion"),
         "perturbed": perturbed(canvas, news),
-        "boxed": canvas.boxed(seen.box, next(iter(measured.values())).faithfulness.box_area),
+        "boxed": canvas.boxed(seen.box, next(iter(found.values())).faithfulness.box_area),
         "protocol": text.protocols(metrics, CURVE_STEPS, subject.layer),
     }
 
@@ -160,7 +173,7 @@ def perturbed(canvas: Canvas, news: Sequence[object]) -> str:
     seen = next((each for each in news if isinstance(each, Seen)), None)
     found = next((each for each in news if isinstance(each, Measured) and each.method == look.by), None)
     if seen is None or found is None:
-        return text.empty_card(label, "This map has not been measured: choose one that is in the table.")
+        return text.empty_card(label, "This map has not been measured: those in the table have.")
     step = round(look.share * CURVE_STEPS / 100)
     taken = (found.taken <= step)[..., None]
     pixels = (

@@ -22,9 +22,9 @@ from .checks import Look
 from .layout import OPENING, Page
 from .shown import Shown
 from .studies import STUDIES
-from .tasks import Bench, Question, Sharpening
+from .tasks import Bench, Measuring, Question, Sharpening
 from .updates import Updater, Updates
-from .visits import Turn, Visit, Visits
+from .visits import NOWHERE, Studied, Turn, Visit, Visits
 from .worker import Job, Work, Worker
 
 Values = dict[Any, Any]  # component -> what the page says is in it
@@ -50,7 +50,7 @@ class Handlers:
         page = self.page
         pictures = [*page.maps.values(), page.contrast, page.scale, page.notice]
         main = [*pictures, page.explain, page.stop, page.status, page.predictions, page.framed, *page.ask.values()]
-        tabs = [*page.shelf.values(), *page.export.values()]
+        tabs = [*page.shelf.values(), *page.export.values(), page.look["by"], page.measure["box"]]
         given: set[Any] = {*page.ask.values(), *page.look.values(), *page.over.values(), *page.measure.values()}
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
         # followers only wait for the compute thread: many at once cost nothing, and its own queue has a limit
@@ -73,10 +73,11 @@ class Handlers:
         for choice in page.over.values():
             choice.input(self.revisit, given, everything, **follower)
         page.measure["also"].input(self.revisit, given, everything, **follower)
-        for event in (page.measure["box"].submit, page.measure["box"].blur):
-            event(self.revisit, given, everything, **follower | {"trigger_mode": "always_last"})
+        latest = follower | {"trigger_mode": "always_last"}
+        page.measure["box"].submit(self.revisit, given, everything, **latest)
+        page.measure["box"].blur(self.left_box, given, everything, **latest)
         for part in page.look.values():
-            part.input(self.revisit, given, everything, **follower | {"trigger_mode": "always_last"})
+            part.input(self.redraw, given, everything, **latest)
         demo.unload(self.leave)
 
     # A page is opened and left
@@ -139,7 +140,8 @@ class Handlers:
             yield from self._predict(values, request)
 
     def new_model(self, values: Values, request: gr.Request) -> Iterator[Updates]:
-        """Another model: predict at once, at its own layer."""
+        """Another model: its layers at once, so that the page can ask even if it is stopped; then predict at its own."""
+        yield self.updates.layers(values[self.page.ask["model"]])
         yield from self._predict(values | {self.page.ask["layer"]: None}, request)
 
     def _predict(self, values: Values, request: gr.Request) -> Iterator[Updates]:
@@ -149,7 +151,10 @@ class Handlers:
             if visit.asked == question.place[:2]:  # such as the photo of a link, which the page tells of as well
                 yield {self.page.status: gr.skip()}
                 return
-            yield self.updates.cleared("Looking at the photo …")
+            drawn: Updates = {}
+            if visit.asked is None or visit.asked[0] != question.place[0]:
+                drawn = {self.page.measure["box"]: ""}  # on another photo
+            yield self.updates.cleared("Looking at the photo …") | drawn
             news = self.bench.recall(question)
             work = self.bench.predict(question)
             turn, shown = self._turn(request, question, news, work), Shown(look, recalled=news is not None)
@@ -227,55 +232,93 @@ class Handlers:
         else:
             yield from self.revisit(values, request)
 
+    def left_box(self, values: Values, request: gr.Request) -> Iterator[Updates]:
+        """The visitor goes on from the field of the box, which may have been changed."""
+        if values[self.page.measure["box"]] == self.visits.of(checks.session(request)).box:
+            yield {self.page.status: gr.skip()}
+        else:
+            yield from self.revisit(values, request)
+
+    def redraw(self, values: Values, request: gr.Request) -> Updates:
+        """The open tab in another look, from what it shows: nothing is asked anew for that."""
+        visit = self.visits.of(checks.session(request))
+        if visit.shown is None:
+            return {self.page.status: gr.skip()}
+        try:
+            look = visit.shown.look = self._look(values)
+            updates: Updates = {}
+            if visit.tab == "compare":
+                updates = {part: picture for part, picture in self.updates.pictures(visit.shown).items() if picture}
+            elif visit.tab == "export" and visit.shown.over:
+                updates = self._exported(visit, values, request)
+            elif visit.studied is not None and visit.studied.kind == visit.tab:
+                updates = self.updates.shelved(galleries.redrawn(visit.tab, visit.studied.news, look))
+        except (ValueError, OSError) as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        return updates or {self.page.status: gr.skip()}
+
     def revisit(self, values: Values, request: gr.Request) -> Iterator[Updates]:
         """The open tab once more, because its question or the look has changed."""
         visit = self.visits.of(checks.session(request))
         try:
-            look = self._look(values)
             if visit.shown is not None:
-                visit.shown.look = look
+                visit.shown.look = self._look(values)
             if visit.shown is None or not (visit.shown.over or visit.tab == "compare"):
                 yield {self.page.status: gr.skip()}  # the maps come first; this event comes again after them
             elif visit.tab in STUDIES:
-                yield from self._study(visit, values, look, request)
+                yield from self._study(visit, visit.shown, values, request)
             elif visit.tab == "export":
                 yield self._exported(visit, values, request)
             else:
-                pictures = {part: picture for part, picture in self.updates.pictures(visit.shown).items() if picture}
-                yield pictures or {self.page.status: gr.skip()}
+                yield self.redraw(values, request)
         except (ValueError, OSError) as error:
             raise gr.Error(str(error), print_exception=False) from error
 
-    def _study(self, visit: Visit, values: Values, look: Look, request: gr.Request) -> Iterator[Updates]:
+    def _study(self, visit: Visit, shown: Shown, values: Values, request: gr.Request) -> Iterator[Updates]:
         kind, over = visit.tab, self.page.over.get(visit.tab)
         question = self._question(values | ({} if over is None else {self.page.ask["methods"]: [values[over]]}))
         if kind == "faithfulness":
-            question = self._measuring(values, question)
-        known = studies.recall(self.bench, kind, question)
-        if known is not None:
-            yield self.updates.shelved(galleries.arranged(kind, known, look))
-            return
-        turn = self._turn(request, question, None, studies.study(self.bench, kind, question))
-        yield self.updates.busy(True) | {self.page.status: text.status("Starting …")}
-        news: list[object] = []
-        state = Shown(look)  # for its words
+            question, visit.box = self._measuring(values, question), values[self.page.measure["box"]]
+        known, before = studies.recall(self.bench, kind, question), visit.studied
+        turn = self._turn(request, question, known, studies.study(self.bench, kind, question))
+        if known is None:
+            yield self.updates.busy(True) | {self.page.status: text.status("Starting …")}
+        state = Shown(shown.look)  # for its words
         with self._has_turn(visit, turn):
+            visit.studied = studied = Studied(kind, question, [])
+            outdated = before is not None and before.kind == kind and before.question.maps != question.maps
             for batch in turn.job.follow():
                 if visit.turn is not turn:
                     return
-                told = [each for each in batch if not isinstance(each, Sharpening)]
-                news += told
+                told = [each for each in batch if not isinstance(each, (Measuring, Sharpening))]
+                studied.news += told
                 for each in batch:
                     state.take(each)
-                shelf = galleries.arranged(kind, news, look) if told else {}
-                for plot in galleries.PLOTS:  # only once, below: of two plots soon after another, the first may stay
-                    shelf.pop(plot, None)
+                if known is not None:
+                    continue  # shown at once, below
+                shelf = galleries.arranged(kind, studied.news, shown.look) if told else {}
+                for plot in (
+                    shelf.keys() & galleries.PLOTS
+                ):  # once, below: of two soon after another, the first may stay
+                    if outdated:
+                        shelf[plot] = None  # those of another question
+                    else:
+                        del shelf[plot]
+                outdated = outdated and not shelf
                 yield self.updates.shelved(shelf) | {self.page.status: self._status(state, turn.job)}
             if visit.turn is turn:
-                words = state.sentence if state.failed or visit.shown is None else visit.shown.conclusion()
+                words = shown.conclusion()
+                if state.failed:
+                    words = state.sentence
+                elif turn.job.stop.is_set():
+                    words = "Stopped: this tab shows what was known by then."
+                updates = self.updates.busy(False) | {self.page.status: text.status(words)}
+                measured = galleries.measured(studied.news)
+                if measured and shown.look.by not in measured:
+                    shown.look = replace(shown.look, by=measured[0])
+                    updates[self.page.look["by"]] = measured[0]
                 # all parts once more: a busy browser may have passed over an update between two others
-                shelf = galleries.arranged(kind, news, look)
-                yield self.updates.shelved(shelf) | self.updates.busy(False) | {self.page.status: text.status(words)}
+                yield self.updates.shelved(galleries.arranged(kind, studied.news, shown.look)) | updates
                 if state.failed:
                     raise gr.Error(state.sentence, print_exception=False)
 
@@ -315,8 +358,13 @@ class Handlers:
 
     def _measuring(self, values: Values, question: Question) -> Question:
         """The question with what is to be measured beside the usual."""
-        also, box = (values[self.page.measure[name]] for name in ("also", "box"))
-        return replace(question, also=checks.metrics(also), box=checks.box(box, question.photo.size))
+        also, drawn = (values[self.page.measure[name]] for name in ("also", "box"))
+        box = None
+        try:
+            box = checks.box(drawn, question.photo.size)
+        except ValueError as error:
+            gr.Warning(str(error))  # all else can be measured without it
+        return replace(question, also=checks.metrics(also), box=box)
 
     def _look(self, values: Values) -> Look:
         return checks.look(**{name: values[part] for name, part in self.page.look.items()})
@@ -361,6 +409,8 @@ class Handlers:
                     break
             if visit.turn is turn:
                 shown.over = True
+                if shown.subject is None:
+                    visit.asked = NOWHERE
                 # all pictures once more: a busy browser may have passed over an update between two others
                 yield (
                     self.updates.pictures(shown)

@@ -14,7 +14,7 @@ from iscam.models import MODELS
 from . import text
 from .cards import CARD_PIXELS, Canvas
 from .checks import Look
-from .tasks import Analysed, Contrasted, Loading, Mapped, Refused, Sharpening, Unavailable
+from .tasks import Analysed, Contrasted, Loading, Mapped, Measuring, Refused, Sharpening, Unavailable
 from .worker import Failed
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class Shown:
                 if explanation is not None:
                     self.maps[explanation.method] = explanation
                     self.sharpening[explanation.method] = f"provisional, {100 * done / total:.0f} %"
+            case Measuring(label, done, total):
+                self.sentence, self.share = f"Measuring {label} …", done / total
             case Mapped(explanation, masked):
                 self.maps[explanation.method], self.masked[explanation.method] = explanation, masked
                 self.sharpening.pop(explanation.method, None)

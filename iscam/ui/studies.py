@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from iscam.controls import CONTROLS
+from iscam.controls import CONTROLS, LABELS
 from iscam.methods import METHODS
-from iscam.metrics import DEFAULT_METRICS
+from iscam.metrics import DEFAULT_METRICS, METRICS
 from iscam.models import MODELS
 
-from .tasks import Bench, Case, Contrasted, Mapped, Question, Refused, ask, ordered, reporter
+from .tasks import Bench, Case, Contrasted, Mapped, Measuring, Question, Refused, ask, ordered, reporter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,9 +48,10 @@ class Integrated:
 @dataclass(frozen=True, eq=False)
 class Seen:
     """News: what the network is shown (H, W, 3), what insertion starts from, and the colour that deletion leaves (1, 1, 3);
-    the class in question, and the box (l, t, r, b) in pixels of the photo."""
+    the class in question with its probability, and the box (l, t, r, b) in pixels of the photo."""
 
     category: str
+    probability: float
     box: tuple[float, float, float, float] | None
     picture: NDArray[np.uint8]
     blurred: NDArray[np.uint8]
@@ -58,11 +60,13 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """News: what the metrics say of a method's or control's map, and at which step each pixel is taken (H, W)."""
+    """News: what the metrics say of a method's or control's map, at which step each pixel is taken (H, W), and why the map
+    is blank, if it is. Later news of the same map know more metrics."""
 
     method: str
     faithfulness: Faithfulness
     taken: NDArray[np.uint8]
+    blank: str = ""
 
 
 def study(bench: Bench, kind: str, question: Question) -> Work:
@@ -86,8 +90,7 @@ def recall(bench: Bench, kind: str, question: Question) -> list[Any] | None:
 
 
 def _key(kind: str, question: Question) -> Hashable:
-    asked = question.methods, question.target, question.against, question.also, question.box
-    return kind, question.place, asked, question.steps, question.path, question.weighting, question.engine
+    return kind, question.maps, question.also, question.box
 
 
 def _size(news: object) -> int:
@@ -147,17 +150,21 @@ def of_path(bench: Bench, question: Question, job: Job) -> Iterator[object]:
 
 
 def of_faithfulness(bench: Bench, question: Question, job: Job) -> Iterator[object]:
-    """What the metrics say of the maps of all chosen methods, the cheapest first, and of the controls."""
+    """What the metrics say of the controls and of the maps of all chosen methods, the cheapest first; then by slow metrics."""
     from iscam.explain import Stopped
     from iscam.faithfulness import pictures
 
     case = bench.case(question, job)
     yield bench.answers.get(case.question.place)
     category = case.explainer.model.categories[case.target]
-    yield Seen(category, question.box, *pictures(case.explainer, case.analysis))
+    probability = float(case.analysis.probabilities[case.target])
+    yield Seen(category, probability, question.box, *pictures(case.explainer, case.analysis))
+    keys = (*CONTROLS, *ordered(question.methods))
+    turns = list(product([DEFAULT_METRICS, question.also] if question.also else [DEFAULT_METRICS], keys))
     try:
-        for key in (*CONTROLS, *ordered(question.methods)):
-            yield _measure(bench, case, key, job)
+        for number, (metrics, key) in enumerate(turns):
+            job.show(Measuring(LABELS[key], number, len(turns)))
+            yield _measure(bench, case, key, metrics, job)
     except Stopped:
         return
 
@@ -173,10 +180,10 @@ def figures(
     return {each.method: each.faithfulness.values for each in news if isinstance(each, Measured)}
 
 
-def _measure(bench: Bench, case: Case, key: str, job: Job) -> Measured | Refused:
-    """What the metrics say of one map. Raises Stopped."""
+def _measure(bench: Bench, case: Case, key: str, metrics: Sequence[str], job: Job) -> Measured | Refused:
+    """What these metrics, and those asked for that are known already, say of one map. Raises Stopped."""
     from iscam.explain import Stopped
-    from iscam.faithfulness import assess, control, turns
+    from iscam.faithfulness import Faithfulness, assess, control, turns
 
     explainer, analysis, question = case.explainer, case.analysis, case.question
     if key in CONTROLS:
@@ -192,16 +199,19 @@ def _measure(bench: Bench, case: Case, key: str, job: Job) -> Measured | Refused
     def again(analysis: Analysis) -> Explanation:
         return ask(replace(case, analysis=analysis), key, job)
 
-    metrics = (*DEFAULT_METRICS, *question.also)
-    asked = question.key(key, case.target) if key in METHODS else (question.place, key, case.target)
-    found = bench.answers.get(("measured", asked, metrics))
-    if found is None:
-        found = assess(explainer, analysis, explanation, metrics, again, steps=CURVE_STEPS, stop=job.stop)
-        bench.answers.put(("measured", asked, metrics), found, 4000)
-    if question.box is not None:
-        boxed = assess(explainer, analysis, explanation, ("pointing", "energy"), box=question.box)
-        found = replace(boxed, values=found.values | boxed.values, curves=found.curves)
-    return Measured(key, found, turns(explanation, CURVE_STEPS))
+    asked = "measured", question.key(key, case.target) if key in METHODS else (question.place, key, case.target)
+    known = bench.answers.get(asked) or Faithfulness({})
+    if missing := [metric for metric in metrics if metric not in known.values]:
+        found = assess(explainer, analysis, explanation, missing, again, steps=CURVE_STEPS, stop=job.stop)
+        known = Faithfulness(known.values | found.values, known.curves | found.curves)
+        bench.answers.put(asked, known, 4000)
+    boxed = assess(explainer, analysis, explanation, ("pointing", "energy"), box=question.box)
+    values = known.values | boxed.values
+    wanted = (*DEFAULT_METRICS, *question.also, *boxed.values)
+    shown = {metric: values[metric] for metric in METRICS if metric in wanted and metric in values}
+    faithfulness = Faithfulness(shown, known.curves, boxed.box_area)
+    blank = "" if explanation.heatmap.any() else explanation.note
+    return Measured(key, faithfulness, turns(explanation, CURVE_STEPS), blank)
 
 
 def _piece(title: str, answer: Mapped | Refused) -> Piece | Refused:

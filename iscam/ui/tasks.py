@@ -48,6 +48,12 @@ class Question:
         """Which analysis answers it: the photo's digest, the model and the layer."""
         return self.photo.sha256, self.model, self.layer or MODELS[self.model].layer
 
+    @property
+    def maps(self) -> Hashable:
+        """By what its maps are known again, all of them."""
+        asked = self.methods, self.target, self.against
+        return self.place, asked, self.steps, self.path, self.weighting, self.engine
+
     def key(self, method: str, target: int, against: int | None = None) -> Hashable:
         """By what the answer of a method is known again: the settings that the method heeds."""
         needs = METHODS[method].needs
@@ -90,6 +96,15 @@ class Sharpening:
     total: int
     seconds_left: float
     explanation: Explanation | None = None
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """Preview: the map that is being measured, after `done` of `total` turns."""
+
+    label: str
+    done: int
+    total: int
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from iscam.controls import CONTROLS, LABELS
-from iscam.methods import METHODS
+from iscam.methods import METHODS, doubt
 from iscam.metrics import ARROWS, METRICS, protocol
 from iscam.models import MODELS
 
@@ -33,7 +33,7 @@ LAYERS = (
 )
 FAITHFULNESS = (
     "What happens to the class probability when the photo is masked, restored or removed along each map, beside maps that "
-    "know nothing of the network. What does not beat those has shown nothing."
+    "know nothing of the network: read each figure against theirs."
 )
 # Controls are drawn in greys
 COLOURS = (
@@ -52,7 +52,7 @@ const place = event => {
 };
 const between = (a, b) => [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[0], b[0]), Math.max(a[1], b[1])];
 element.addEventListener("pointerdown", event => {
-    if (!event.target.closest(".picture")) return;
+    if (event.button !== 0 || !event.target.closest(".picture")) return;
     event.preventDefault();
     start = place(event);
     element.setPointerCapture(event.pointerId);
@@ -63,12 +63,14 @@ element.addEventListener("pointermove", event => {
     const style = `left:${left}%;top:${top}%;width:${right - left}%;height:${bottom - top}%`;
     element.querySelector(".box").setAttribute("style", style);
 });
+element.addEventListener("pointercancel", () => { start = null; });
 element.addEventListener("pointerup", event => {
     if (!start) return;
     const drawn = between(start, place(event));
     start = null;
     const field = document.querySelector("#box textarea, #box input");
-    field.value = drawn.map(value => value.toFixed(1)).join(", ");
+    const large = drawn[2] - drawn[0] >= 1 && drawn[3] - drawn[1] >= 1;  // a mere click takes the box away
+    field.value = large ? drawn.map(value => value.toFixed(1)).join(", ") : "";
     field.dispatchEvent(new Event("input", { bubbles: true }));
     setTimeout(() => field.dispatchEvent(new KeyboardEvent("keypress", { key: "Enter", bubbles: true })), 50);
 });
@@ -224,8 +226,14 @@ def card(
     )
 
 
-def figures(rows: Mapping[str, Mapping[str, float]], refused: Mapping[str, str], category: str) -> str:
-    """The table of a photo's metrics: a line for each method and control, by key, and why others have none."""
+def figures(
+    rows: Mapping[str, Mapping[str, float]],
+    blank: Mapping[str, str],
+    refused: Mapping[str, str],
+    category: str,
+    probability: float,
+) -> str:
+    """The table of a photo's metrics: a line for each method and control, by key, why maps are blank, and why there is none."""
     metrics = [key for key in METRICS if any(key in values for values in rows.values())]
     heads = "".join(
         f'<th scope="col" title="{METRICS[key].better} is better">{escape(METRICS[key].label)} '
@@ -236,18 +244,23 @@ def figures(rows: Mapping[str, Mapping[str, float]], refused: Mapping[str, str],
     for name in LABELS:
         if name in rows:
             colour = f'<i style="background:{CURVE_COLOURS[LABELS[name]]}"></i>'  # the curves' own legend has no room for all
-            title = colour + escape(LABELS[name]) + (" <span>control</span>" if name in CONTROLS else "")
-            cells = "".join(f"<td>{_figure(key, name, rows)}</td>" for key in metrics)
+            remark = "control" if name in CONTROLS else "blank map" if name in blank else ""
+            title = colour + escape(LABELS[name]) + (f" <span>{remark}</span>" if remark else "")
+            cells = "".join(
+                f"<td>{_figure(key, name, rows, name in METHODS and name not in blank)}</td>" for key in metrics
+            )
             lines.append(f'<tr><th scope="row">{title}</th>{cells}</tr>')
     caption = (
-        f"Class probability of {escape(category)}, in per cent. ↑ higher is better, ↓ lower is. "
-        "Bold: better than all controls."
+        f"Figures for {escape(category)} ({per_cent(probability)}), in per cent. ↑ higher is better, ↓ lower is. Bold: better "
+        "than every control; Fake-CAM, which hides one pixel, always wins Average Drop."
     )
-    notes = "".join(f'<p class="note">{escape(f"{name}: {why}")}</p>' for name, why in refused.items())
-    return f'<p>{caption}</p><table aria-label="Figures"><tr><td></td>{heads}</tr>{"".join(lines)}</table>{notes}'
+    reasons = {LABELS[name]: why for name, why in blank.items()} | dict(refused)
+    notes = "".join(f'<p class="note">{escape(f"{name}: {why}")}</p>' for name, why in reasons.items())
+    table = f'<table aria-label="Figures"><tr><td></td>{heads}</tr>{"".join(lines)}</table>'
+    return f'{notice([(doubt(category, probability), True)])}<p>{caption}</p><div tabindex="0">{table}</div>{notes}'
 
 
-def _figure(metric: str, name: str, rows: Mapping[str, Mapping[str, float]]) -> str:
+def _figure(metric: str, name: str, rows: Mapping[str, Mapping[str, float]], may_win: bool) -> str:
     """A value for people: yes or no where it is one of both for a single photo, in bold if no control is as good."""
     if metric not in rows[name]:
         return ""
@@ -255,10 +268,11 @@ def _figure(metric: str, name: str, rows: Mapping[str, Mapping[str, float]]) -> 
     if metric in ("increase", "pointing"):
         return "yes" if value else "no"
     sign = 1 if METRICS[metric].better == "higher" else -1
-    others = [sign * values[metric] for key, values in rows.items() if key in CONTROLS and metric in values]
-    shown = f"{100 * value:.1f}"
-    beats = name in METHODS and len(others) == len(CONTROLS) and sign * value > max(others)
-    return f"<strong>{shown}</strong>" if beats else shown
+    others = [round(100 * values[metric], 1) for key, values in rows.items() if key in CONTROLS and metric in values]
+    beats = (
+        may_win and len(others) == len(CONTROLS) and all(sign * (round(100 * value, 1) - other) > 0 for other in others)
+    )
+    return f"<strong>{100 * value:.1f}</strong>" if beats else f"{100 * value:.1f}"
 
 
 def protocols(metrics: Sequence[str], steps: int, layer: str) -> str:

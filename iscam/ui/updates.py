@@ -7,6 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from iscam.models import MODELS
+
 from . import galleries, text
 from .layout import Page
 from .shown import Shown
@@ -39,6 +41,13 @@ class Updater:
             case Refused(method):
                 return {page.maps[method]: shown.card(method)}
         return {}
+
+    def layers(self, model: object) -> Updates:
+        """The layers of a model, and the one that it is asked at first."""
+        if model not in MODELS:
+            return {self._page.status: gr.skip()}  # the question about it is refused in a moment
+        spec = MODELS[str(model)]
+        return {self._page.ask["layer"]: gr.update(choices=text.layer_choices(spec.layers), value=spec.layer)}
 
     def _choices(self, shown: Shown) -> Updates:
         """Model, layer and classes as the answer has them."""

@@ -7,9 +7,11 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from .shown import Shown
+from .tasks import Question
 from .worker import Job
 
 KEPT_PAGES = 64
+NOWHERE = "", ""  # what a page has asked about whose question was stopped before it was answered
 
 
 @dataclass(eq=False)
@@ -21,6 +23,15 @@ class Turn:
 
 
 @dataclass(eq=False)
+class Studied:
+    """What a tab shows: the news so far of a study, and its question."""
+
+    kind: str
+    question: Question
+    news: list[object]
+
+
+@dataclass(eq=False)
 class Visit:
     """What is remembered of a page: what it shows, whose turn it is, and which photo and model it has asked about."""
 
@@ -29,6 +40,8 @@ class Visit:
     asked: tuple[str, str] | None = None  # the photo's digest and the model
     told: object = "none yet"  # the path of the photo that the page told of last
     tab: str = "compare"
+    studied: Studied | None = None
+    box: object = ""  # what stood in the box when it was measured last
 
 
 class Visits:

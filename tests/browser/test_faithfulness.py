@@ -118,24 +118,35 @@ def test_a_box_drawn_on_the_photo_is_held_against_the_maps(page: Page) -> None:
     page.get_by_label("Box").fill("50 0 20 100")
     page.get_by_label("Box").press("Enter")
     wait_for_toast(page, "A box is four numbers")
-    page.get_by_label("Box").fill("")
+    page.get_by_label("Box").fill("10% 10% 60% 60%")
     page.get_by_label("Box").press("Enter")
+    page.locator("#trust th", has_text="Energy").wait_for()
+    page.mouse.click(frame["x"] + 0.5 * frame["width"], frame["y"] + 0.5 * frame["height"])
     page.locator("#trust th", has_text="Energy").wait_for(state="detached")
+    assert page.get_by_label("Box").input_value() == ""
 
 
 def test_stop_keeps_the_rows_that_are_there(browser: Browser, app: Served) -> None:
-    """What has been measured stays, the rest is left out, and the page is ready for the next question."""
+    """What has been measured stays, another look begins nothing anew, and the page is ready for the next question."""
     with visit(browser, app, "?example=rocket&methods=grad-cam,ss-cam&engine=exact") as page:
         wait_for_status(page, "Done")
         open_tab(page, "Faithfulness")
         page.locator("#trust tr", has_text="SS-CAM").wait_for()
         page.get_by_label("ADCC").check()
-        page.locator("#trust tr", has_text="Grad-CAM").filter(has=page.locator("td:nth-of-type(6)")).wait_for()
+        page.locator("#trust tr", has_text="Grad-CAM").filter(
+            has=page.locator("td:nth-of-type(6):not(:empty)")
+        ).wait_for()
         press(page, "Stop")
         page.get_by_role("button", name="Explain", exact=True).wait_for()
         found = table(page)
-        assert list(found) == ["Grad-CAM", *ROWS[-3:]]
-        assert "ADCC" in found["Grad-CAM"]
+        assert list(found) == ["SS-CAM", "Grad-CAM", *ROWS[-3:]] and all(row["Deletion"] for row in found.values())
+        assert found["Grad-CAM"]["ADCC"] and not found["SS-CAM"]["ADCC"]
+        wait_for_status(page, "Stopped")
+        page.locator("#perturbed strong", has_text="SS-CAM").wait_for()  # IS-CAM was not asked for
+        page.get_by_label("number input for Share of the pixels, %").fill("50")
+        page.locator("#perturbed figcaption", has_text="50 % of the pixels").wait_for()
+        wait_for_status(page, "Stopped")
+        assert not page.get_by_role("button", name="Stop", exact=True).is_visible() and table(page) == found
         press(page, "Explain")
         page.locator("#trust tr", has_text="SS-CAM").wait_for()
 
@@ -171,3 +182,9 @@ def test_the_figures_follow_the_next_question(page: Page) -> None:
     started = time.monotonic()
     page.wait_for_function("document.querySelectorAll('#trust tr').length === 8")
     assert time.monotonic() - started < 30
+    for category in ("golf ball", "cat"):
+        choose(page, "Target class", category)
+        page.locator("#trust", has_text=f"Figures for {category} (").wait_for()
+        page.wait_for_function(f"{LINES.format('deletion')} === 7 && {LINES.format('insertion')} === 7")
+        wait_for_status(page, "Done")
+        assert list(table(page)) == ROWS and page.locator("#trust .warning").count() == (category != "cat")
