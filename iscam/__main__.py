@@ -6,6 +6,7 @@ Arguments are checked before torch is loaded, so that a wrong one is answered at
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
 import os
@@ -139,21 +140,28 @@ def _evaluate(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from .backend import has_bf16
-    from .evaluate import Settings, crew, evaluate, machine
-    from .summary import write_evaluation
+    from .evaluate import Settings, evaluate, join_crew, machine
+    from .export import real_path
+    from .summary import FILES, write_evaluation
 
-    with crew(options.device) as group:
+    inputs = (options.source, options.checkpoint, options.labels, *(item.file for item in items))
+    outputs = {real_path(options.out / name) for name in FILES}
+    if lost := [file for file in inputs if file is not None and real_path(file) in outputs]:
+        raise ValueError(f"{lost[0]} would be overwritten: name another --out.")
+    with join_crew(options.device) as group:
         model = _load(options)
         settings = Settings(
             model=model.key,
             weights_sha256=model.weights_sha256,
+            categories_sha256=hashlib.sha256("\n".join(model.categories).encode()).hexdigest(),
+            preprocessing=" ".join(repr(model.transforms).split()),
             layer=model.find_layer(options.layer),
             bfloat16=options.engine == "fast" and has_bf16(torch.device(options.device)),
             **{
                 name: getattr(options, name)
                 for name in (
                     *("methods", "target", "steps", "path", "weighting", "engine", "tolerance", "samples", "seed"),
-                    *("metrics", "curve_steps", "threads"),
+                    *("metrics", "curve_steps", "threads", "device"),
                 )
             },
         )
@@ -200,7 +208,7 @@ def _sanity(options: argparse.Namespace) -> int:
     def work(explainer: Explainer, analysis: Analysis, photo: Path, taken: set[Path]) -> str:
         from .export import free_stem, real_path, write_whole
         from .render import encoded
-        from .sanity import OTHER_STEPS, as_csv, as_figure, randomisation, stability
+        from .sanity import OTHER_STEPS, SHIFTS, as_csv, as_figure, randomisation, stability
 
         target = analysis.predictions[0].index if options.target is None else options.target
 
@@ -209,11 +217,12 @@ def _sanity(options: argparse.Namespace) -> int:
             return explainer.explain(analysis, method, target, None, steps or options.steps, *settings)
 
         found = {}
+        shifts = [shift for shift in SHIFTS if shift < min(analysis.forward.image.shape[2:])]
         for method in options.methods:
             counts = [count for count in OTHER_STEPS if count != options.steps and method == "is-cam"]
             found[method] = [
                 *randomisation(explainer, analysis, partial(explain, method), seed=options.seed),
-                *stability(explainer, analysis, partial(explain, method), steps=counts),
+                *stability(explainer, analysis, partial(explain, method), shifts, counts),
             ]
         stem = free_stem(options.out, photo.stem, taken, SANITY)
         table, figure = (options.out / (stem + suffix) for suffix in SANITY)

@@ -18,6 +18,7 @@ from .models import LoadedModel
 
 SYNSETS = Path(__file__).resolve().parent.parent / "assets" / "imagenet_wnids.txt"  # line i: ImageNet's class i
 CLASS_COLUMNS = ("class", "category", "label", "index")  # of a CSV, the first that is there
+FIGURES = (".iscam.png", ".sanity.png")  # what explain and sanity write
 BOX_COLUMNS = ("left", "top", "right", "bottom")  # pixels of the upright photo
 
 
@@ -51,27 +52,35 @@ def find_items(source: Path) -> list[Item]:
 
 
 def _photos(folder: Path) -> list[Path]:
-    """The photos in a folder, but for the figure that an evaluation has left there."""
-    evaluated = (folder / "parts").is_dir()
-    return [path for path in find_photos(folder) if not (evaluated and path.name == "figure.png")]
+    """The photos in a folder, but for the figures that a command of ours has left there."""
+    own = (
+        {"figure.png"}
+        if (folder / "parts").is_dir()
+        else {"benchmark.png"}
+        if (folder / "benchmark.md").exists()
+        else set()
+    )
+    return [path for path in find_photos(folder) if path.name not in own and not path.name.endswith(FIGURES)]
 
 
 def _of_csv(file: Path) -> list[Item]:
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
-            rows = list(csv.DictReader(lines, skipinitialspace=True))
+            reader = csv.DictReader(lines, skipinitialspace=True)
+            rows = [(reader.line_num, row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{file} is no CSV in UTF-8: {error}.") from error
-    heads = set(rows[0]) if rows else set()
+    heads = set(reader.fieldnames or ())
     column = next((name for name in CLASS_COLUMNS if name in heads), None)
     if rows and "file" not in heads:
         raise ValueError(f"{file} has no column `file`: the first line names the columns `file` and `class`.")
     items: dict[str, Item] = {}
-    for number, row in enumerate(rows, 2):
+    for number, row in rows:
         name = row["file"] or ""
         if not name or name in items:
             raise ValueError(f"{file}, line {number}: {f'{name!r} is there twice' if name else 'no file is named'}.")
-        items[name] = Item(name, file.parent / name, (row[column] or None) if column else None, _box(file, number, row))
+        label = (row[column] or "").strip() if column else ""
+        items[name] = Item(name, file.parent / name, label or None, _box(file, number, row))
     return list(items.values())
 
 
@@ -83,9 +92,9 @@ def _box(file: Path, number: int, row: dict[str, str]) -> tuple[float, float, fl
         left, top, right, bottom = (float(value) for value in given)
     except ValueError:
         left = top = right = bottom = 0.0
-    if not (0 <= left < right < math.inf and 0 <= top < bottom < math.inf):
+    if not (-math.inf < left < right < math.inf and -math.inf < top < bottom < math.inf and right > 0 and bottom > 0):
         raise ValueError(f"{file}, line {number}: {', '.join(given)} is no box: left, top, right, bottom in pixels.")
-    return left, top, right, bottom
+    return max(0.0, left), max(0.0, top), right, bottom  # some tools begin at -1
 
 
 def sample(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
@@ -97,14 +106,14 @@ def sample(items: Sequence[Item], limit: int | None, seed: int) -> list[Item]:
     return sorted(items, key=place)[:limit]
 
 
-def class_index(label: str | None, model: LoadedModel) -> int:
-    """The model's class of a label: an ImageNet synset, a class's name or its index.
+def class_index(label: str, model: LoadedModel) -> int:
+    """The model's class of a label: a class's name, which may be made of digits, an ImageNet synset, or an index.
 
     Raises:
         ValueError: there is none; one sentence.
     """
-    if label is None:
-        raise ValueError("No class is known for some photos: use class folders or a CSV, or --target predicted.")
+    if model.categories.count(label) == 1:
+        return model.categories.index(label)
     synsets = SYNSETS.read_text(encoding="utf-8").split()
     if label in synsets:
         from .weights import imagenet_categories

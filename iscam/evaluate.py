@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed
@@ -30,7 +31,9 @@ from .faithfulness import Explain, assess, control
 from .images import read_photo
 from .methods import METHODS
 from .models import LoadedModel
+from .weights import require_device
 
+T = TypeVar("T")
 BATCH = 8  # rows; fixed, because another size moves scores by 1e-6 and with them what the fast engine runs next
 PATIENCE = timedelta(days=7)  # for the processes that have more to do than others
 Row = dict[str, Any]  # a line of rows.csv
@@ -53,6 +56,9 @@ class Settings:
 
     model: str
     weights_sha256: str | None
+    categories_sha256: str
+    preprocessing: str
+    device: str
     layer: str
     methods: tuple[str, ...]
     target: str  # "predicted" or "label"
@@ -92,13 +98,20 @@ class Crew:
     rank: int = 0
     size: int = 1
 
-    def agreed(self, value: Any) -> Any:
-        """What the first process says, for all."""
-        if self.size == 1:
-            return value
-        said = [value]
-        distributed.broadcast_object_list(said)
-        return said[0]
+    def agreed(self, work: Callable[[], T]) -> T:
+        """What the work of the first process gives, for all. Raises ValueError in all if it did in the first."""
+        said: list[Any] = [None, None]
+        if self.rank == 0:
+            try:
+                said[0] = work()
+            except ValueError as error:
+                said[1] = str(error)
+        if self.size > 1:
+            distributed.broadcast_object_list(said)
+        if said[1] is not None:
+            raise ValueError(said[1])
+        found: T = said[0]
+        return found
 
     def wait(self) -> None:
         """Until all have come here."""
@@ -107,17 +120,20 @@ class Crew:
 
 
 @contextmanager
-def crew(device: str) -> Iterator[Crew]:
-    """The processes that `torchrun` has started, or this one alone."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
+def join_crew(device: str) -> Iterator[Crew]:
+    """The processes that `torchrun` has started, or this one alone. Raises ValueError, a sentence, if they cannot work."""
+    require_device(device)
+    size = os.environ.get("WORLD_SIZE", "1")
+    if size == "1":
         yield Crew()
         return
+    if not size.isdigit() or not {"RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+        raise ValueError(f"WORLD_SIZE is {size!r}, but torchrun has not started this: unset it, or use torchrun.")
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
     try:
-        yield Crew(distributed.get_rank(), size)
+        yield Crew(distributed.get_rank(), distributed.get_world_size())
     finally:
         distributed.destroy_process_group()
 
@@ -147,12 +163,15 @@ def evaluate(
         progress: is given the items of this process, and gives them back one by one.
 
     Raises:
-        ValueError: the folder holds rows of other settings, or photos have no class of the model; one sentence.
+        ValueError: the folder holds rows of other settings, or photos have no label; one sentence.
     """
     torch.set_num_threads(settings.threads)
-    targets = {item.name: class_index(item.label, model) for item in items} if settings.target == "label" else {}
+    by_label = settings.target == "label"
+    if by_label and any(item.label is None for item in items):
+        raise ValueError("No class is known for some photos: use class folders or a CSV, or --target predicted.")
+    find = cache(lambda label: class_index(label, model))  # of 50,000 photos there are 1000
     store = _Store(folder)
-    todo = crew.agreed(_todo(store, items, settings) if crew.rank == 0 else None)
+    todo = crew.agreed(lambda: _todo(store, items, settings))
     own = set(todo[crew.rank :: crew.size])
     mine = [item for item in items if item.name in own]
     explainer = Explainer(
@@ -160,7 +179,7 @@ def evaluate(
     )
     for item in progress(mine):
         try:
-            rows = list(_rows(explainer, item, targets.get(item.name), settings))
+            rows = list(_rows(explainer, item, find(item.label) if by_label else None, settings))
             store.add(crew.rank, {"file": item.name, "photo": _state(item), "rows": rows})
         except (ValueError, OSError) as error:
             store.add(crew.rank, {"file": item.name, "problem": str(error)})
@@ -263,7 +282,7 @@ class _Store:
         wanted = json.loads(json.dumps(asdict(settings)))
         if self._settings.exists():
             try:
-                held = json.loads(self._settings.read_text(encoding="utf-8"))["settings"]
+                held = dict(json.loads(self._settings.read_text(encoding="utf-8"))["settings"])
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(f"{self._settings} is not an evaluation's: name another --out.") from error
             if differing := [key for key in wanted if wanted[key] != held.get(key)]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from .evaluate import Evaluation, Settings
 
+FILES = ("rows.csv", "summary.csv", "summary.md", "figure.png", "settings.json")
 RESAMPLES = 2000  # of the bootstrap
 CHUNK = 100  # resamples at once
 
@@ -66,17 +67,18 @@ def _resampled(values: NDArray[np.float64]) -> NDArray[np.float64]:
     count, shape = len(values), values.shape[1:]
     flat = values.reshape(count, -1)
     known = np.isfinite(flat)
+    flat = np.where(known, flat, 0)
     generator = np.random.default_rng(0)
-    drawn = [np.ones((1, count))]
-    means = []
+
+    def weighted(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        total = weights @ known
+        found: NDArray[np.float64] = np.divide(weights @ flat, total, np.full(total.shape, np.nan), where=total > 0)
+        return found
+
+    means = [weighted(np.ones((1, count)))]
     for start in range(0, RESAMPLES, CHUNK):
         chosen = generator.integers(0, count, (min(CHUNK, RESAMPLES - start), count))
-        drawn.append(np.stack([np.bincount(row, minlength=count) for row in chosen]).astype(float))
-    for weights in drawn:
-        total = weights @ known
-        means.append(
-            np.divide(weights @ np.where(known, flat, 0), total, np.full(total.shape, np.nan), where=total > 0)
-        )
+        means.append(weighted(np.stack([np.bincount(row, minlength=count) for row in chosen]).astype(float)))
     return np.concatenate(means).reshape(-1, *shape)
 
 
@@ -92,11 +94,11 @@ def write_evaluation(folder: Path, evaluation: Evaluation, machine: Mapping[str,
     }
     text = json.dumps(record, indent=2, ensure_ascii=False)
     # bytes of a file's name that are no UTF-8 reach us as lone surrogates
-    write_whole(folder / "rows.csv", rows_csv(evaluation).encode("utf-8", "backslashreplace"))
-    write_whole(folder / "summary.csv", summary_csv(lines))
-    write_whole(folder / "summary.md", as_markdown(evaluation, lines))
-    write_whole(folder / "figure.png", encoded(as_figure(lines, settings)))
-    write_whole(folder / "settings.json", text.encode("utf-8", "backslashreplace") + b"\n")
+    rows, whole = (part.encode("utf-8", "backslashreplace") for part in (rows_csv(evaluation), text + "\n"))
+    figure = encoded(as_figure(lines, settings))
+    contents: tuple[str | bytes, ...] = rows, summary_csv(lines), as_markdown(evaluation, lines), figure, whole
+    for name, content in zip(FILES, contents, strict=True):
+        write_whole(folder / name, content)
 
 
 def rows_csv(evaluation: Evaluation) -> str:
@@ -128,9 +130,12 @@ def as_markdown(evaluation: Evaluation, lines: Sequence[Line]) -> str:
         "photos, with 95 % bootstrap intervals.",
         *(protocol(key, settings.curve_steps) + "." for key in settings.metrics),
     ]
-    areas = [row["box_area"] for row in evaluation.rows if row.get("box_area") is not None]
-    if areas:
-        notes.append(f"The boxes take up {100 * float(np.mean(areas)):.1f} % of the area in the mean.")
+    areas = {row["file"]: row["box_area"] for row in evaluation.rows if row.get("box_area")}
+    if any(METRICS[key].needs == "box" for key in settings.metrics):
+        share = f", which take up {100 * float(np.mean(list(areas.values()))):.1f} % of it in the mean" if areas else ""
+        notes.append(f"The network's crop shows something of the boxes of {len(areas)} of the {photos} photos{share}.")
+    if any(line.low == line.high for line in lines):
+        notes.append("An interval of no width says only that all photos agreed.")
     if {"average-drop", "increase"} & set(metrics):
         notes.append(
             "Fake-CAM hides one pixel: a method that it beats in drop and increase has not been shown to be worse."

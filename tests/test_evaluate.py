@@ -28,6 +28,7 @@ from iscam.dataset import SYNSETS, Item, class_index, find_items, sample
 from iscam.evaluate import Evaluation, Settings
 from iscam.methods import DEFAULT_METHODS
 from iscam.metrics import METRICS
+from iscam.models import BUNDLED_WEIGHTS
 from iscam.scores import ScoreTable
 from iscam.summary import RESAMPLES, as_markdown, summarise
 from iscam.weights import imagenet_categories
@@ -93,9 +94,9 @@ def test_photos_are_found_in_folders_class_folders_and_tables(tmp_path: Path) ->
     assert {item.name: item.label for item in found} == labels
     assert all(item.file.exists() for item in found)
     table = tmp_path / "some.csv"
-    table.write_text("class, file, left,top,right,bottom\ndog, dog/c.jpg, 1,2,3,4.5\n7,a.png,,,,\n,b.JPEG\n")
+    table.write_text("class, file, left,top,right,bottom\ndog , dog/c.jpg, -1,2,3,4.5\n7,a.png,,,,\n,b.JPEG\n")
     boxed, plain, unlabelled = find_items(table)
-    assert boxed == Item("dog/c.jpg", tmp_path / "dog/c.jpg", "dog", (1, 2, 3, 4.5))
+    assert boxed == Item("dog/c.jpg", tmp_path / "dog/c.jpg", "dog", (0, 2, 3, 4.5))
     assert plain.label == "7" and plain.box is unlabelled.box is unlabelled.label is None
 
 
@@ -104,6 +105,8 @@ def test_photos_are_found_in_folders_class_folders_and_tables(tmp_path: Path) ->
     [
         ("name,class\na.jpg,1\n", "no column `file`"),
         ("file,class\na.jpg,1\na.jpg,2\n", "line 3: 'a.jpg' is there twice"),
+        ("file,class\n\n\na.jpg,1\na.jpg,2\n", "line 5: 'a.jpg' is there twice"),
+        ("file,left,top,right,bottom\na.jpg,-5,0,-1,1\n", "is no box"),
         ("file,class\n,1\n", "line 2: no file is named"),
         ("file,left,top,right,bottom\na.jpg,5,0,1,1\n", "line 2: 5, 0, 1, 1 is no box"),
         ("file,left,top,right,bottom\na.jpg,5,x,1,1\n", "is no box"),
@@ -129,15 +132,23 @@ def test_what_is_no_table_or_no_name_is_said_in_a_sentence(tmp_path: Path) -> No
         find_items(Path("a" * 5000))
 
 
-def test_an_evaluations_own_figure_is_no_photo(tmp_path: Path) -> None:
+def test_figures_of_ours_are_no_photos(tmp_path: Path) -> None:
     """Where `--out` lies among the photos, or is their folder, another run finds the same photos."""
+    (tmp_path / "iscam-out").mkdir()
+    for name in ("a.iscam.png", "iscam-out/a.iscam.png", "a.sanity.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "iscam-benchmark").mkdir()
+    for name in ("benchmark.md", "benchmark.png"):
+        (tmp_path / "iscam-benchmark" / name).touch()
     for folder in (tmp_path, tmp_path / "out"):
         (folder / "parts").mkdir(parents=True)
         for name in ("figure.png", "a.png"):
             (folder / name).touch()
     (tmp_path / "class").mkdir()
-    (tmp_path / "class" / "figure.png").touch()
-    assert [item.name for item in find_items(tmp_path)] == ["a.png", "class/figure.png", "out/a.png"]
+    for name in ("figure.png", "benchmark.png"):
+        (tmp_path / "class" / name).touch()
+    names = ["a.png", "class/benchmark.png", "class/figure.png", "out/a.png"]
+    assert [item.name for item in find_items(tmp_path)] == names
 
 
 def test_a_larger_sample_begins_with_the_smaller_one() -> None:
@@ -154,8 +165,8 @@ def test_a_label_is_a_synset_a_name_or_an_index() -> None:
     assert class_index("n03028079", model) == class_index("church", model) == class_index(str(church), model) == church
     with pytest.raises(ValueError, match="There is no class 'English springer'"):
         class_index("n02102040", model)
-    with pytest.raises(ValueError, match="No class is known"):
-        class_index(None, model)
+    numbers = replace(model, categories=("1", "10", "2"))  # as folders of numbers are sorted
+    assert [class_index(name, numbers) for name in ("1", "10", "2", "0")] == [0, 1, 2, 0]
 
 
 def test_each_synset_is_its_class_of_an_imagenet_model() -> None:
@@ -247,6 +258,7 @@ def test_boxes_give_pointing_and_energy_beside_their_area(tmp_path: Path, evalua
     cells = {(row["file"], row["pointing"], row["energy"], row["box_area"]) for row in rows if row["method"] == "cam"}
     assert cells == {("00.jpg", "", "", ""), ("01.jpg", "1.0", "1.0", "1.0"), ("02.jpg", "", "", "0.0")}
     assert "| cam | 100.0 [100.0, 100.0] | 100.0 [100.0, 100.0] |" in said
+    assert "something of the boxes of 1 of the 3 photos, which take up 100.0 %" in said and "of no width" in said
     with (tmp_path / "out" / "summary.csv").open(newline="") as file:
         assert {line["n"] for line in csv.DictReader(file)} == {"1"}
 
@@ -304,6 +316,36 @@ def test_names_that_are_no_unicode_are_written_in_utf_8(tmp_path: Path, evaluate
     assert set(json.loads((tmp_path / "out" / "settings.json").read_text("utf-8"))["problems"]) == {"\udcfe.jpg"}
 
 
+def test_a_label_that_is_no_class_leaves_out_its_photo(tmp_path: Path, evaluate: Run) -> None:
+    for name in ("golf ball", "giraffe"):
+        photos(tmp_path / "in" / name, 1)
+    code, _, complaint = evaluate(tmp_path / "in", *QUICK, "--target", "label", "--out", tmp_path / "out")
+    assert code == 0 and "giraffe/00.jpg: There is no class 'giraffe'" in complaint
+    assert {row["file"] for row in read_rows(tmp_path / "out")} == {"golf ball/00.jpg"}
+
+
+def test_no_input_is_overwritten(tmp_path: Path, evaluate: Run) -> None:
+    """A table called like one of ours, and a photo called like our figure."""
+    folder = photos(tmp_path / "in", 1)
+    (folder / "rows.csv").write_text("file\n00.jpg\n", encoding="utf-8")
+    code, _, complaint = evaluate(folder / "rows.csv", *QUICK, "--out", folder)
+    assert code == 2 and "rows.csv would be overwritten: name another --out." in complaint
+    (folder / "00.jpg").rename(folder / "figure.png")
+    code, _, complaint = evaluate(folder, *QUICK, "--out", folder)
+    assert code == 2 and "figure.png would be overwritten" in complaint
+    assert {path.name for path in folder.iterdir()} == {"rows.csv", "figure.png"}
+
+
+def test_processes_that_torchrun_has_not_started_are_refused(
+    tmp_path: Path, evaluate: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(tmp_path / "in", 1)
+    for size in ("2", "x", ""):
+        monkeypatch.setenv("WORLD_SIZE", size)
+        code, said, complaint = evaluate(tmp_path / "in", *QUICK, "--out", tmp_path / "out")
+        assert (code, said) == (2, "") and "torchrun has not started this" in complaint and complaint.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -358,9 +400,26 @@ def test_rows_of_other_settings_are_not_mixed(tmp_path: Path, evaluate: Run) -> 
         code, _, complaint = evaluate(folder, *QUICK, option, value, "--out", out)
         assert code == 2 and f"holds rows of another evaluation {words}: name another" in complaint
         assert complaint.count("\n") == 1 and contents(out) == whole
-    (out / "settings.json").write_text("[]")
-    code, _, complaint = evaluate(folder, *QUICK, "--out", out)
-    assert code == 2 and "is not an evaluation's" in complaint
+    for text in ("[]", '{"settings": []}', '{"settings": 3}'):
+        (out / "settings.json").write_text(text)
+        code, _, complaint = evaluate(folder, *QUICK, "--out", out)
+        assert code == 2 and "another --out" in complaint and complaint.count("\n") == 1
+
+
+def test_rows_of_other_inputs_or_classes_are_not_mixed(tmp_path: Path, evaluate: Run) -> None:
+    """The same weights, but what is shown to them, or what their classes are called, is another thing."""
+    folder, out = photos(tmp_path / "in", 1), tmp_path / "out"
+    own = (*QUICK, "--arch", "photo11", "--checkpoint", BUNDLED_WEIGHTS, "--out", out)
+    assert evaluate(folder, *own)[0] == 0
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(f"kind {i}" for i in range(11)), encoding="utf-8")
+    for option, value, words in (
+        ("--input-size", "96", "preprocessing: "),
+        ("--std", "1,1,1", "preprocessing: "),
+        ("--labels", labels, "categories_sha256: "),
+    ):
+        code, _, complaint = evaluate(folder, *own, option, value)
+        assert code == 2 and f"rows of another evaluation ({words}" in complaint
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -410,7 +469,7 @@ def test_a_torn_line_is_done_again(tmp_path: Path, evaluate: Run) -> None:
 def evaluation(values: np.ndarray[Any, Any]) -> Evaluation:
     """One method's average drop on as many photos as there are values, NaN where it is not known."""
     settings = Settings(
-        *("photo11", None, "layer3", ("cam",), "predicted", (10,), ("cumulative",), ("probability",)),
+        *("photo11", None, "", "", "cpu", "layer3", ("cam",), "predicted", (10,), ("cumulative",), ("probability",)),
         *("fast", 0.01, 8, 0, ("average-drop",), 28, 1, False),
     )
     rows = [
@@ -567,6 +626,16 @@ def test_a_killed_worker_ends_the_run_and_costs_no_photo_that_was_done(
     assert lines(tmp_path) == PHOTOS
     assert all(contents(tmp_path / "parts")[name].startswith(text) for name, text in done.items())
     assert_same_rows(alone, tmp_path)
+
+
+def test_what_several_processes_refuse_is_said_in_a_sentence(undisturbed: tuple[Path, Path]) -> None:
+    """By each of them, and without a traceback of theirs."""
+    folder, alone = undisturbed
+    run = subprocess.run(
+        [*command(2, folder, alone), "--seed", "1"], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode != 0 and run.stderr.count("holds rows of another evaluation (seed: 0, now 1)") == 2
+    assert "DistBackendError" not in run.stderr and "Connection closed" not in run.stderr
 
 
 def test_the_defaults_are_those_of_the_page() -> None:
