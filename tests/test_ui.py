@@ -966,6 +966,9 @@ def test_a_study_can_be_stopped_and_is_then_not_kept(
     network.pace.set()
     state = Watcher(handlers.revisit(values, visitor())).finished()
     assert shown(state[page.shelf["classes"]]).count("<figure") == 5
+    example = asked(handlers, {"path": str(EXAMPLES / "coffee.jpg")})
+    assert shown(Watcher(handlers.new_photo(example, visitor())).finished()[page.shelf["classes"]]) == ""
+    assert handlers.redraw(example, visitor()) == {page.status: gr.skip()}
 
 
 def test_a_known_answer_takes_the_place_of_what_is_running(

@@ -134,7 +134,7 @@ class Handlers:
             yield {self.page.status: gr.skip()}  # an event without any answer would empty the page
         elif photo is None:
             self.worker.release_owner(checks.session(request))
-            visit.turn = visit.shown = visit.asked = None
+            visit.turn = visit.shown = visit.asked = visit.studied = None
             yield self.updates.cleared("Choose a photo to begin.")
         else:
             yield from self._predict(values, request)
@@ -154,6 +154,7 @@ class Handlers:
             drawn: Updates = {}
             if visit.asked is None or visit.asked[0] != question.place[0]:
                 drawn = {self.page.measure["box"]: ""}  # on another photo
+            visit.studied = None
             yield self.updates.cleared("Looking at the photo …") | drawn
             news = self.bench.recall(question)
             work = self.bench.predict(question)
@@ -297,9 +298,8 @@ class Handlers:
                 if known is not None:
                     continue  # shown at once, below
                 shelf = galleries.arranged(kind, studied.news, shown.look) if told else {}
-                for plot in (
-                    shelf.keys() & galleries.PLOTS
-                ):  # once, below: of two soon after another, the first may stay
+                # plots only once, below, because of two soon after another the first may stay
+                for plot in shelf.keys() & galleries.PLOTS:
                     if outdated:
                         shelf[plot] = None  # those of another question
                     else:
