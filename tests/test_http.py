@@ -119,7 +119,7 @@ def test_all_events_with_a_photo_are_tested_here(app: str) -> None:
     config = httpx.get(f"{app}/config").json()
     (photo,) = [part["id"] for part in config["components"] if part["props"].get("elem_id") == "photo"]
     takers = {event["api_name"] for event in config["dependencies"] if photo in event["inputs"]}
-    later = {name for name in takers if re.match("revisit|follow_up|switch|tab_", name)}
+    later = {name for name in takers if re.match("revisit|redraw|left_box|follow_up|switch|tab_", name)}
     assert takers - later == set(PHOTO_EVENTS) - {"explain"}
 
 
