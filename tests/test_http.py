@@ -127,7 +127,7 @@ def test_events_of_a_page_that_shows_nothing_read_no_photo(
     app: str, ask: Callable[..., dict[str, Any]], event_data: Callable[..., list[Any]]
 ) -> None:
     """Tabs, other looks and other classes are answered from what is shown."""
-    for event in ("revisit", "switch", "tab_classes", "tab_export"):
+    for event in ("revisit", "redraw", "left_box", "switch", "tab_classes", "tab_export"):
         answer = ask(event, event_data(event, {"path": "/etc/hostname"}))
         parts = answer["output"]["data"]
         assert answer["success"] and '"value"' not in json.dumps(parts) and "<" not in json.dumps(parts)
