@@ -258,7 +258,8 @@ def figures(
     reasons = {LABELS[name]: why.removesuffix(said).strip() for name, why in blank.items()} | dict(refused)
     notes = "".join(f'<p class="note">{escape(f"{name}: {why}")}</p>' for name, why in reasons.items())
     table = f'<table aria-label="Figures"><tr><td></td>{heads}</tr>{"".join(lines)}</table>'
-    return f'{notice([(said, True)])}<p>{caption}</p><div tabindex="0" role="region" aria-label="Figures, to be scrolled">{table}</div>{notes}'
+    region = f'<div tabindex="0" role="region" aria-label="Figures, to be scrolled">{table}</div>'
+    return f"{notice([(said, True)])}<p>{caption}</p>{region}{notes}"
 
 
 def _figure(metric: str, name: str, rows: Mapping[str, Mapping[str, float]], may_win: bool) -> str:
