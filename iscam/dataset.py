@@ -53,13 +53,8 @@ def find_items(source: Path) -> list[Item]:
 
 def _photos(folder: Path) -> list[Path]:
     """The photos in a folder, but for the figures that a command of ours has left there."""
-    own = (
-        {"figure.png"}
-        if (folder / "parts").is_dir()
-        else {"benchmark.png"}
-        if (folder / "benchmark.md").exists()
-        else set()
-    )
+    marks = (("parts", "figure.png"), ("benchmark.md", "benchmark.png"))
+    own = [figure for mark, figure in marks if (folder / mark).exists()]
     return [path for path in find_photos(folder) if path.name not in own and not path.name.endswith(FIGURES)]
 
 

@@ -286,8 +286,8 @@ class Handlers:
             yield self.updates.busy(True) | {self.page.status: text.status("Starting …")}
         state = Shown(shown.look)  # for its words
         with self._has_turn(visit, turn):
-            visit.studied = studied = Studied(kind, question, [])
-            outdated = before is not None and before.kind == kind and before.question.maps != question.maps
+            visit.studied = studied = Studied(kind, question.maps, [])
+            outdated = before is not None and before.kind == kind and before.maps != question.maps
             for batch in turn.job.follow():
                 if visit.turn is not turn:
                     return

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from .shown import Shown
-from .tasks import Question
 from .worker import Job
 
 KEPT_PAGES = 64
@@ -24,10 +24,10 @@ class Turn:
 
 @dataclass(eq=False)
 class Studied:
-    """What a tab shows: the news so far of a study, and its question."""
+    """What a tab shows: the news so far of a study, and of which maps (not their question, which holds a full-size photo)."""
 
     kind: str
-    question: Question
+    maps: Hashable
     news: list[object]
 
 
