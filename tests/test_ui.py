@@ -971,6 +971,17 @@ def test_a_study_can_be_stopped_and_is_then_not_kept(
     assert handlers.redraw(example, visitor()) == {page.status: gr.skip()}
 
 
+def test_a_page_keeps_no_question_of_what_it_shows(handlers: Handlers, photo: dict[str, str]) -> None:
+    """It holds the photo in full size, and there may be many pages."""
+    gc.collect()
+    before = {id(each) for each in gc.get_objects() if type(each) is Question}
+    Watcher(handlers.explain(asked(handlers, photo), visitor())).finished()
+    Watcher(handlers.opened("classes")(asked(handlers, photo), visitor())).finished()
+    assert handlers.visits.of("ann").studied is not None
+    gc.collect()
+    assert not [each for each in gc.get_objects() if type(each) is Question and id(each) not in before]
+
+
 def test_a_known_answer_takes_the_place_of_what_is_running(
     handlers: Handlers, photo: dict[str, str], network: StandIn
 ) -> None:
