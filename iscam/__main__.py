@@ -17,17 +17,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from iscam.cli import make_parser
+from iscam.models import DEFAULT_MODEL, MODELS, load_model
+from iscam.trust import METRICS
+
 from .methods import METHODS, refusal
-from .metrics import METRICS
-from .models import DEFAULT_MODEL, MODELS, load_model
-from .options import make_parser
 
 SANITY = (".sanity.csv", ".sanity.png")  # what is written of a photo
 
 if TYPE_CHECKING:
-    from .dataset import Item
+    from iscam.evaluation import Item
+    from iscam.models import LoadedModel
+
     from .explain import Analysis, Explainer, Explanation, Progress
-    from .models import LoadedModel
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,7 +79,7 @@ def _explain(options: argparse.Namespace) -> int:
     settings = {key: getattr(options, key) for key in ("steps", "path", "weighting", "seed", "samples", "tolerance")}
 
     def work(explainer: Explainer, analysis: Analysis, photo: Path, taken: set[Path]) -> str:
-        from .export import free_stem, real_path, results, write_results
+        from iscam.show import free_stem, real_path, results, write_results
 
         explanations = [_run(explainer, analysis, method, options) for method in options.methods]
         stem = free_stem(options.out, photo.stem, taken)
@@ -101,9 +103,10 @@ def _each_photo(options: argparse.Namespace, work: Callable[[Explainer, Analysis
     if not photos:
         return 2
     _make_folder(options.out)
-    from .backend import set_threads
+    from iscam.engine import set_threads
+    from iscam.show import real_path
+
     from .explain import Explainer
-    from .export import real_path
 
     set_threads()
     model = _load(options)
@@ -128,7 +131,7 @@ def _each_photo(options: argparse.Namespace, work: Callable[[Explainer, Analysis
 def _evaluate(options: argparse.Namespace) -> int:
     _check_own(options)
     _refuse_early(options)
-    from .dataset import find_items, sample
+    from iscam.evaluation import find_items, sample
 
     items = sample(find_items(options.source), options.limit, options.seed)
     boxes = any(item.box is not None for item in items)
@@ -139,10 +142,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
-    from .backend import has_bf16
-    from .evaluate import Settings, evaluate, join_crew, machine
-    from .export import real_path
-    from .summary import FILES, write_evaluation
+    from iscam.engine import has_bf16
+    from iscam.evaluation import FILES, Settings, evaluate, join_crew, machine, write_evaluation
+    from iscam.show import real_path
 
     inputs = (options.source, options.checkpoint, options.labels, *(item.file for item in items))
     outputs = {real_path(options.out / name) for name in FILES}
@@ -206,9 +208,8 @@ def _refuse_early(options: argparse.Namespace) -> None:
 
 def _sanity(options: argparse.Namespace) -> int:
     def work(explainer: Explainer, analysis: Analysis, photo: Path, taken: set[Path]) -> str:
-        from .export import free_stem, real_path, write_whole
-        from .render import encoded
-        from .sanity import OTHER_STEPS, SHIFTS, as_csv, as_figure, randomisation, stability
+        from iscam.show import encoded, free_stem, real_path, write_whole
+        from iscam.trust import OTHER_STEPS, SHIFTS, as_csv, as_figure, randomisation, stability
 
         target = analysis.predictions[0].index if options.target is None else options.target
 
@@ -262,10 +263,10 @@ def _benchmark(options: argparse.Namespace) -> int:
     if not os.path.isdir(options.photos):
         raise ValueError(f"There is no folder {options.photos}: name a folder of pictures with --photos.")
     _make_folder(options.out)
-    from .backend import set_threads
-    from .benchmark import benchmark
+    from iscam.benchmark import benchmark, write_report
+    from iscam.engine import set_threads
+
     from .images import find_photos
-    from .report import write_report
 
     set_threads()
     report = benchmark(

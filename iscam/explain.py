@@ -14,11 +14,23 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from . import capture
-from .backend import Backend
-from .fast import Refinement, can_spare
+from iscam.engine import (
+    Backend,
+    Refinement,
+    Scorer,
+    ScoreTable,
+    can_spare,
+    capture,
+    finite,
+    flat_channels,
+    noise_field,
+    normalise,
+    pending,
+    upsample,
+)
+from iscam.models import LoadedModel
+
 from .images import Photo, read_photo
-from .masks import flat_channels, normalise, upsample
 from .methods import (
     DEFAULT_ENGINE,
     DEFAULT_SAMPLES,
@@ -32,9 +44,7 @@ from .methods import (
     doubt,
     refusal,
 )
-from .models import LoadedModel
 from .path import DEFAULT_STEPS, WEIGHTINGS, integration_path
-from .scores import Scorer, ScoreTable, finite, noise_field, pending
 
 GRADIENTS_KEPT = 16  # classes per analysis
 LONGEST = 10  # long side over short side, beyond which only the middle of a photo is resized

@@ -16,8 +16,7 @@ from .path import IntegrationPath
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .capture import ForwardPass
-    from .scores import Probe, ScoreTable
+    from iscam.engine import ForwardPass, Probe, ScoreTable
 
 DEFAULT_METHODS = ("is-cam", "score-cam", "grad-cam", "grad-cam++")
 ENGINES = ("fast", "exact")  # to within a tolerance; every channel and step in float32
@@ -75,7 +74,7 @@ class Method:
 
     def probes(self, settings: Settings) -> tuple[Probe, ...]:
         """The perturbed passes that the method reads from the score table."""
-        from .scores import Probe
+        from iscam.engine import Probe
 
         if self.key == "is-cam":
             return tuple(Probe(multiplier) for multiplier in settings.path.multipliers)

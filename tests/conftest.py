@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from iscam.images import Geometry
-from iscam.models import LoadedModel, ModelSpec
-from iscam.weights import MEAN, STD, describe, make_transforms
+from iscam.models.checkpoint import MEAN, STD, describe, make_transforms
+from iscam.models.table import LoadedModel, ModelSpec
 from tests import tiny_models
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -12,9 +12,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from iscam.backend import BATCH_SECONDS, SIZES, TRIES, Backend, Pace, has_bf16, set_threads
-from iscam.capture import foldable
-from iscam.weights import find_folds
+from iscam.engine.backend import BATCH_SECONDS, SIZES, TRIES, Backend, Pace, has_bf16, set_threads
+from iscam.engine.capture import foldable
+from iscam.models.checkpoint import find_folds
 from tests import tiny_models
 
 CPU = torch.device("cpu")

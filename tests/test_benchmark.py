@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iscam import benchmark, report
 from iscam.__main__ import main
-from iscam.benchmark import Growth, PassTime, Report, Run
+from iscam.benchmark import report
+from iscam.benchmark import run as benchmark
+from iscam.benchmark.run import Growth, PassTime, Report, Run
 from tests.conftest import ROOT
 
 HEAD = "model,method,engine,steps,photo,seconds,forward_passes,correlation,max_difference,peak_mb"

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 import iscam
-from iscam.bundled import accuracy, train
-from iscam.bundled.network import CATEGORIES, Photo11Net
-from iscam.bundled.photos import read_labelled
 from iscam.explain import Explainer
-from iscam.models import BUNDLED_WEIGHTS
+from iscam.models.bundled import accuracy, train
+from iscam.models.bundled.network import CATEGORIES, Photo11Net
+from iscam.models.bundled.photos import read_labelled
+from iscam.models.table import BUNDLED_WEIGHTS
 
 # Boxes (left, top, right, bottom) drawn by hand around the object, in pixels of validation photos. Photos were taken in a
 # fixed order (each class sorted by name, numbers 7, 47, 87, ..., then 27, 67, ...), before any map was seen; skipped were

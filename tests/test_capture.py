@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from iscam import capture
+from iscam.engine import capture
 from tests import reference, tiny_models
 
 NETWORKS = ("TinyPooled", "TinyInplace", "TinyMlpHead", "TinyReluHead", "TinyTokens", "ConstantNet")

@@ -28,12 +28,12 @@ from PIL.ExifTags import Base as ExifTag
 from tqdm import tqdm
 
 import iscam
-from iscam import export
 from iscam.__main__ import main
-from iscam.bundled.network import CATEGORIES
 from iscam.explain import Analysis, Explainer, Explanation
 from iscam.methods import DEFAULT_METHODS, METHODS
-from iscam.models import BUNDLED_WEIGHTS, MODELS
+from iscam.models.bundled.network import CATEGORIES
+from iscam.models.table import BUNDLED_WEIGHTS, MODELS
+from iscam.show import export
 from tests.conftest import ROOT
 
 Line = Callable[..., tuple[int, str, str]]

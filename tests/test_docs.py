@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from iscam.controls import CONTROLS
 from iscam.methods import METHODS
-from iscam.metrics import METRICS
-from iscam.models import MODELS
+from iscam.models.table import MODELS
+from iscam.trust.controls import CONTROLS
+from iscam.trust.metrics import METRICS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from iscam.estimate import CONSTANT, REACH, SHARES, SLOPE, influence, krige, likeness, standardised
+from iscam.engine.estimate import CONSTANT, REACH, SHARES, SLOPE, influence, krige, likeness, standardised
 
 CHANNELS, PLACES = 40, 16
 

@@ -23,15 +23,15 @@ from PIL import Image
 
 import iscam
 from iscam.__main__ import main
-from iscam.controls import CONTROLS
-from iscam.dataset import SYNSETS, Item, class_index, find_items, sample
-from iscam.evaluate import Evaluation, Settings
+from iscam.engine.scores import ScoreTable
+from iscam.evaluation.dataset import SYNSETS, Item, class_index, find_items, sample
+from iscam.evaluation.run import Evaluation, Settings
+from iscam.evaluation.summary import RESAMPLES, as_markdown, summarise
 from iscam.methods import DEFAULT_METHODS
-from iscam.metrics import METRICS
-from iscam.models import BUNDLED_WEIGHTS
-from iscam.scores import ScoreTable
-from iscam.summary import RESAMPLES, as_markdown, summarise
-from iscam.weights import imagenet_categories
+from iscam.models.checkpoint import imagenet_categories
+from iscam.models.table import BUNDLED_WEIGHTS
+from iscam.trust.controls import CONTROLS
+from iscam.trust.metrics import METRICS
 from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "assets" / "examples"
@@ -431,7 +431,7 @@ def test_the_same_again_runs_nothing(tmp_path: Path, evaluate: Run, monkeypatch:
     folder, out = photos(tmp_path / "in", 2), tmp_path / "out"
     assert evaluate(folder, *QUICK, "--out", out)[0] == 0
     whole = contents(out)
-    monkeypatch.setattr("iscam.evaluate.Explainer.analyse", None)
+    monkeypatch.setattr("iscam.evaluation.run.Explainer.analyse", None)
     assert evaluate(folder, *QUICK, "--out", out)[0] == 0
     assert contents(out) == whole
 
@@ -640,7 +640,7 @@ def test_what_several_processes_refuse_is_said_in_a_sentence(undisturbed: tuple[
 
 def test_the_defaults_are_those_of_the_page() -> None:
     """Default methods and the metrics that need no more than passes."""
-    from iscam.metrics import DEFAULT_METRICS
+    from iscam.trust.metrics import DEFAULT_METRICS
 
     assert DEFAULT_METHODS == ("is-cam", "score-cam", "grad-cam", "grad-cam++")
     assert set(METRICS) - set(DEFAULT_METRICS) == {"adcc", "road", "pointing", "energy"}

@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 import iscam
+from iscam.engine.fast import FEW_CHANNELS, FUTILE, GROWTH, PAYS, PILOTS
 from iscam.explain import Analysis, Explainer, Progress
-from iscam.fast import FEW_CHANNELS, FUTILE, GROWTH, PAYS, PILOTS
-from iscam.models import LoadedModel
+from iscam.models.table import LoadedModel
 from iscam.path import PATHS, WEIGHTINGS
 from tests.conftest import ROOT, loaded
 from tests.test_scores import RowCounter

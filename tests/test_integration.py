@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from iscam.engine.scores import Probe, ScoreTable
 from iscam.explain import Analysis, Explainer, Explanation, Progress
-from iscam.integration import CHANNELS, MAX_POINTS, Integration, integrate
-from iscam.models import LoadedModel
+from iscam.models.table import LoadedModel
 from iscam.path import PATHS, WEIGHTINGS, integration_path
-from iscam.scores import Probe, ScoreTable
+from iscam.show.integration import CHANNELS, MAX_POINTS, Integration, integrate
 from tests import reference
 from tests.test_explain import state_of
 from tests.test_fast import CHELSEA, ROCKET, difference, exact_of, model_of, noise_photo, wide

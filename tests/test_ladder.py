@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from iscam import ladder as rungs
-from iscam.ladder import GRID, NOTHING, Rung, average, averaged, doubled, halved, ladder, learnt, normed_weights
+from iscam.engine import ladder as rungs
+from iscam.engine.ladder import GRID, NOTHING, Rung, average, averaged, doubled, halved, ladder, learnt, normed_weights
+from iscam.engine.scores import Probe
 from iscam.path import MAX_STEPS, PATHS, WEIGHTINGS, integration_path
-from iscam.scores import Probe
 
 CHANNELS, CLASSES, COLUMN = 7, 6, 2
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from iscam.masks import flat_channels, make_masks, normalise
+from iscam.engine.masks import flat_channels, make_masks, normalise
 from tests import reference
 
 

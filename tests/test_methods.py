@@ -15,11 +15,11 @@ import pytest
 import torch
 from PIL import Image
 
+from iscam.engine.scores import noise_field
 from iscam.explain import Analysis, Explainer
 from iscam.methods import METHODS
-from iscam.models import LoadedModel
+from iscam.models.table import LoadedModel
 from iscam.path import PATHS, WEIGHTINGS
-from iscam.scores import noise_field
 from tests import reference
 
 Tiny = Callable[..., LoadedModel]

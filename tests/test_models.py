@@ -30,12 +30,13 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from iscam import capture, weights
-from iscam.backend import SIZES
+from iscam.engine import capture
+from iscam.engine.backend import SIZES
 from iscam.explain import Analysis, Explainer, Explanation, Progress
 from iscam.images import Geometry
 from iscam.methods import METHODS
-from iscam.models import BUNDLED_WEIGHTS, MODELS, LoadedModel, load_model
+from iscam.models import checkpoint as weights
+from iscam.models.table import BUNDLED_WEIGHTS, MODELS, LoadedModel, load_model
 from tests.conftest import ROOT
 
 CNNS = [key for key in MODELS if key != "vit_b_16"]

@@ -29,8 +29,8 @@ from torchcam.methods import CAM, ISCAM, SSCAM, ScoreCAM
 from iscam import load_model
 from iscam.explain import Analysis, Explainer
 from iscam.images import Geometry
-from iscam.models import MODELS, LoadedModel
-from iscam.weights import MEAN, STD, describe, make_transforms
+from iscam.models.checkpoint import MEAN, STD, describe, make_transforms
+from iscam.models.table import MODELS, LoadedModel
 
 ROUNDING = 1e-5  # relative to the largest value; measured: 2e-7 in weights, 1e-6 in maps (float32)
 NETWORKS = ("TinyPooled", "TinyMlpHead", "TinyReluHead")
@@ -107,7 +107,7 @@ def log_ratios(weights: NDArray[np.float32]) -> NDArray[np.float32]:
 @pytest.fixture
 def peer_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Our code with torch-cam's order of mask operations."""
-    monkeypatch.setattr("iscam.scores.make_masks", torch_cam_order)
+    monkeypatch.setattr("iscam.engine.scores.make_masks", torch_cam_order)
 
 
 @pytest.mark.usefixtures("peer_masks")
@@ -207,7 +207,7 @@ def test_ss_cam_is_torch_cams_but_for_the_noise(tiny: Make, monkeypatch: pytest.
             self._distrib = SameNoise()
             return super()._get_weights(*arguments, **options)
 
-    monkeypatch.setattr("iscam.scores.noise_field", lambda _seed, sample, photo: fields[sample] * photo)
+    monkeypatch.setattr("iscam.engine.scores.noise_field", lambda _seed, sample, photo: fields[sample] * photo)
     ours = explainer.explain(analysis, "ss-cam", target, samples=samples)
     weights, _ = torch_cam(Peer, analysis, model, target, probability=True, num_samples=samples)
     assert ours.weights.std() > 1e-3
@@ -345,7 +345,7 @@ def test_score_cam_is_grad_cams_with_aligned_corners(tiny: Make, monkeypatch: py
     correlation, difference = likeness(ours.raw, raw)
     assert correlation >= 0.998  # measured .9996 to .9999
     assert 1e-4 < difference <= 0.05  # measured .012 to .020
-    monkeypatch.setattr("iscam.scores.make_masks", stretched)
+    monkeypatch.setattr("iscam.engine.scores.make_masks", stretched)
     explainer, analysis, target = analysed(model)
     ours = explainer.explain(analysis, "score-cam", target, weighting="logit")
     assert_same(ours.raw, np.maximum(raw, 0))
@@ -380,7 +380,7 @@ def test_squeezenet_is_cam_is_torch_cams(shared: Path, monkeypatch: pytest.Monke
     correlation, difference = likeness(ours.raw, raw)
     assert correlation >= 0.998  # measured .9991
     assert difference <= 0.05  # measured .025
-    monkeypatch.setattr("iscam.scores.make_masks", torch_cam_order)
+    monkeypatch.setattr("iscam.engine.scores.make_masks", torch_cam_order)
     explainer, analysis, target = analysed(model, photo)
     ours = explainer.explain(analysis, "is-cam", target, steps=2, weighting="logit")
     assert_same(ours.weights[weights > 1e-9], weights[weights > 1e-9])

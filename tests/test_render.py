@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iscam import render
 from iscam.explain import Explanation
 from iscam.images import Geometry, Photo
+from iscam.show import render
 
 SIZE = (400, 240)
 CROP = Geometry(120, 100).crop(SIZE)
@@ -168,7 +168,7 @@ def test_render_needs_neither_torch_nor_a_window() -> None:
 import sys
 import numpy as np
 from PIL import Image
-from iscam import render
+from iscam.show import render
 from iscam.images import Photo
 photo = Photo(Image.new("RGB", (40, 30)), (40, 30), "x")
 render.draw_map(photo, (5, 0, 35, 30), np.eye(9, dtype=np.float32), "contour")

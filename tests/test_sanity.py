@@ -14,10 +14,10 @@ from scipy.stats import spearmanr
 
 import iscam
 from iscam.__main__ import main
-from iscam.bundled.network import CATEGORIES
 from iscam.explain import Analysis, Explainer, Explanation
-from iscam.models import BUNDLED_WEIGHTS, LoadedModel
-from iscam.sanity import (
+from iscam.models.bundled.network import CATEGORIES
+from iscam.models.table import BUNDLED_WEIGHTS, LoadedModel
+from iscam.trust.sanity import (
     OTHER_STEPS,
     SHIFTS,
     STAGES,

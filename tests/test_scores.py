@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from iscam import backend, scores
+from iscam.engine import backend, scores
+from iscam.engine.scores import Probe, ScoreTable
 from iscam.explain import Explainer
-from iscam.models import LoadedModel
-from iscam.scores import Probe, ScoreTable
+from iscam.models.table import LoadedModel
 from tests import tiny_models
 
 Tiny = Callable[..., LoadedModel]

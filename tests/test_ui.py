@@ -26,17 +26,19 @@ import pytest
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from iscam.controls import CONTROLS
 from iscam.explain import Explanation, Prediction, Progress, Subject
 from iscam.images import Photo
 from iscam.methods import METHODS, doubt
-from iscam.models import MODELS
-from iscam.ui import build, checks, galleries, links, serve, studies, text
-from iscam.ui.answers import Answers
-from iscam.ui.checks import Look
-from iscam.ui.handlers import Handlers
-from iscam.ui.layout import EXAMPLES, OPENING
-from iscam.ui.tasks import (
+from iscam.models.table import MODELS
+from iscam.project import EXAMPLES
+from iscam.trust.controls import CONTROLS
+from iscam.ui import build, serve
+from iscam.ui.asked import checks, links
+from iscam.ui.asked.checks import Look
+from iscam.ui.asked.handlers import Handlers
+from iscam.ui.done import studies
+from iscam.ui.done.answers import Answers
+from iscam.ui.done.tasks import (
     KEPT_ANALYSES,
     KEPT_MODELS,
     Analysed,
@@ -47,7 +49,10 @@ from iscam.ui.tasks import (
     Refused,
     Unavailable,
 )
-from iscam.ui.worker import MAX_WAITING, Failed, Job, Worker
+from iscam.ui.done.worker import MAX_WAITING, Failed, Job, Worker
+from iscam.ui.seen import galleries
+from iscam.ui.seen import words as text
+from iscam.ui.seen.layout import OPENING
 
 CATEGORIES = ("cat", "crane", "dog", "crane", "<b>fox</b>", "owl", "yak")
 
@@ -157,7 +162,7 @@ class StandIn:
 def uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An upload folder of the test's own."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    monkeypatch.setattr("iscam.ui.tasks.PREVIEW_SECONDS", 0)
+    monkeypatch.setattr("iscam.ui.done.tasks.PREVIEW_SECONDS", 0)
     (tmp_path / "uploads").mkdir()
     return Path(get_upload_folder())
 

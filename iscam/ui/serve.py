@@ -12,11 +12,10 @@ from starlette.middleware import Middleware
 
 from iscam.images import MAX_FILE_BYTES
 from iscam.models import DEFAULT_MODEL
-
-from . import endpoint
-from .handlers import Handlers
-from .layout import ASSETS, lay_out
-from .tasks import Bench
+from iscam.project import ASSETS
+from iscam.ui.asked import Handlers, endpoint
+from iscam.ui.done import Bench
+from iscam.ui.seen import lay_out
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

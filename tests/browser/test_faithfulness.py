@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from iscam.controls import CONTROLS, LABELS
+from iscam.trust.controls import CONTROLS, LABELS
 from tests.browser.visitor import METHODS, choose, open_tab, press, visit, wait_for_status, wait_for_toast
 
 if TYPE_CHECKING:

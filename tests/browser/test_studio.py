@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iscam.bundled.network import CATEGORIES
-from iscam.ui.worker import MAX_WAITING
+from iscam.models.bundled.network import CATEGORIES
+from iscam.ui.done.worker import MAX_WAITING
 from tests.browser.visitor import (
     METHODS,
     PHONE,

@@ -1,0 +1,16 @@
+from .explain import Analysis as Analysis
+from .explain import Explainer as Explainer
+from .explain import Explanation as Explanation
+from .explain import Prediction as Prediction
+from .explain import Progress as Progress
+from .images import Photo as Photo
+from .images import read_photo as read_photo
+from .methods import METHODS as METHODS
+from .methods import Method as Method
+from .models import MODELS as MODELS
+from .models import LoadedModel as LoadedModel
+from .models import ModelSpec as ModelSpec
+from .models import load_model as load_model
+from .path import IntegrationPath as IntegrationPath
+from .path import integration_path as integration_path
+from .project import __version__ as __version__

@@ -1,0 +1,1 @@
+from .options import make_parser as make_parser

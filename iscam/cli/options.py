@@ -1,0 +1,207 @@
+"""The options of the command line, and how they are read. No torch here: a wrong argument is answered at once."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TypeVar
+
+from iscam.methods import DEFAULT_ENGINE, DEFAULT_METHODS, DEFAULT_SAMPLES, ENGINES, MAX_SAMPLES, METHODS
+from iscam.models import DEFAULT_MODEL, MODELS
+from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS, WEIGHTINGS
+from iscam.project import EXAMPLES
+from iscam.trust import CONTROLS, CURVE_STEPS, DEFAULT_METRICS, METRICS
+
+T = TypeVar("T")
+THREADS = 2  # of each process that evaluates, however many there are: their number moves scores by 1e-6
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All commands with their options; the command's name becomes `command`."""
+    whole = argparse.ArgumentParser(prog="python -m iscam", description="What did this image classifier look at?")
+    commands = whole.add_subparsers(dest="command", required=True)
+    _add_explain(commands.add_parser("explain", help="explain photos: a figure, the maps and a record for each"))
+    listing = commands.add_parser("models", help="list the models with their layers")
+    listing.add_argument("--json", action="store_true", help="for programs")
+    _add_benchmark(commands.add_parser("benchmark", help="how fast the maps are on this machine, and how exact"))
+    _add_evaluate(commands.add_parser("evaluate", help="how faithful the maps are, over a folder of photos"))
+    _add_sanity(
+        commands.add_parser("sanity", help="whether maps depend on what the network has learnt, and are stable")
+    )
+    return whole
+
+
+def _add_explain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    _add_model(parser)
+    parser.add_argument("--target", help="class index or category; default: the most probable class of each photo")
+    parser.add_argument("--against", help="a second class: show what speaks for the target rather than for this one")
+    _add_method_settings(parser)
+    parser.add_argument("--out", type=Path, default=Path("iscam-out"), metavar="DIR", help="default iscam-out")
+
+
+def _add_method_settings(parser: argparse.ArgumentParser) -> None:
+    """The methods and how they are set."""
+    parser.add_argument("--methods", type=_methods, default=DEFAULT_METHODS, metavar="KEY,KEY", help=", ".join(METHODS))
+    parser.add_argument(
+        "--steps", type=_whole(1, MAX_STEPS), default=DEFAULT_STEPS, help=f"of IS-CAM, 1 to {MAX_STEPS}"
+    )
+    parser.add_argument("--path", choices=PATHS, default=PATHS[0])
+    parser.add_argument("--weighting", choices=WEIGHTINGS, default=WEIGHTINGS[0])
+    _add_numbers(parser)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    """Which network is asked, at which layer."""
+    parser.add_argument("--model", choices=tuple(MODELS), metavar="KEY", help=f"default {DEFAULT_MODEL}; see `models`")
+    parser.add_argument("--layer", help="a layer's name; see `models` for sensible ones")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--arch", help="the torchvision architecture of --checkpoint, or photo11")
+    parser.add_argument("--checkpoint", type=Path, help="your own weights (.safetensors, or a torch state dict)")
+    parser.add_argument("--labels", type=Path, help="categories of --checkpoint, one per line")
+    parser.add_argument("--input-size", type=_whole(16, 1024), help="side of the network's input in pixels")
+    parser.add_argument("--mean", type=_three, metavar="R,G,B")
+    parser.add_argument("--std", type=_three_positive, metavar="R,G,B")
+
+
+def _add_numbers(parser: argparse.ArgumentParser) -> None:
+    """How the maps are computed."""
+    parser.add_argument("--engine", choices=ENGINES, default=DEFAULT_ENGINE)
+    parser.add_argument(
+        "--samples",
+        type=_whole(1, MAX_SAMPLES),
+        default=DEFAULT_SAMPLES,
+        help=f"noise samples of SS-CAM and Smooth Grad-CAM++, default {DEFAULT_SAMPLES}",
+    )
+    parser.add_argument("--seed", type=_whole(0, 2**32 - 1), default=0)
+    parser.add_argument("--tolerance", type=_fraction, default=0.01, help="how far a map may be from the exact one")
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source", type=Path, metavar="FOLDER", help="of photos, of class folders, or a CSV (file, class)"
+    )
+    _add_model(parser)
+    parser.add_argument(
+        "--target", choices=("predicted", "label"), default="predicted", help="the class to explain; default predicted"
+    )
+    parser.add_argument(
+        "--methods", type=_measured, default=DEFAULT_METHODS, metavar="KEY,KEY", help=", ".join(METHODS)
+    )
+    parser.add_argument(
+        "--steps", type=_several(_whole(1, MAX_STEPS)), default=(DEFAULT_STEPS,), metavar="N,N", help="of IS-CAM"
+    )
+    parser.add_argument("--path", type=_several(_one_of(PATHS)), default=PATHS[:1], metavar="KEY,KEY")
+    parser.add_argument("--weighting", type=_several(_one_of(WEIGHTINGS)), default=WEIGHTINGS[:1], metavar="KEY,KEY")
+    _add_numbers(parser)
+    parser.add_argument("--metrics", type=_metrics, default=DEFAULT_METRICS, metavar="KEY,KEY", help=", ".join(METRICS))
+    parser.add_argument(
+        "--curve-steps",
+        type=_whole(2, 1000),
+        default=CURVE_STEPS,
+        help=f"of insertion, deletion; default {CURVE_STEPS}",
+    )
+    parser.add_argument("--limit", type=_whole(1, 10**9), help="photos, drawn by --seed; default: all")
+    parser.add_argument(
+        "--threads", type=_whole(1, 1024), default=THREADS, help="of each process; rows depend on it in the sixth digit"
+    )
+    parser.add_argument("--out", type=Path, default=Path("iscam-evaluation"), metavar="DIR", help="default %(default)s")
+
+
+def _add_sanity(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    _add_model(parser)
+    parser.add_argument("--target", help="class index or category; default: the most probable class of each photo")
+    _add_method_settings(parser)
+    parser.add_argument("--out", type=Path, default=Path("iscam-sanity"), metavar="DIR", help="default %(default)s")
+    parser.set_defaults(against=None)  # sanity is asked of one class
+
+
+def _add_benchmark(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--models", type=_models_named, default=(DEFAULT_MODEL,), metavar="KEY,KEY", help=f"default {DEFAULT_MODEL}"
+    )
+    parser.add_argument("--photos", type=Path, default=EXAMPLES, metavar="DIR", help="default: the examples")
+    parser.add_argument("--against", choices=("torchcam",), help="a peer to be timed beside, at its defaults")
+    parser.add_argument("--out", type=Path, default=Path("iscam-benchmark"), metavar="DIR", help="default %(default)s")
+
+
+def _models_named(text: str) -> tuple[str, ...]:
+    return _keys(text, MODELS, "model")
+
+
+def _methods(text: str) -> tuple[str, ...]:
+    return _keys(text, METHODS, "method")
+
+
+def _measured(text: str) -> tuple[str, ...]:
+    """Methods to be measured; controls may be named, and are there in any case."""
+    found = tuple(key for key in _keys(text, (*METHODS, *CONTROLS), "method") if key in METHODS)
+    return found or _methods("")
+
+
+def _metrics(text: str) -> tuple[str, ...]:
+    return _keys(text, METRICS, "metric")
+
+
+def _one_of(table: Collection[str]) -> Callable[[str], str]:
+    return lambda text: _keys(text, table, "choice")[0]
+
+
+def _several(one: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
+    """Values with commas between, each but once."""
+    return lambda text: tuple(dict.fromkeys(one(part) for part in text.split(",")))
+
+
+def _keys(text: str, table: Collection[str], noun: str) -> tuple[str, ...]:
+    keys = tuple(dict.fromkeys(key.strip() for key in text.split(",") if key.strip()))
+    if unknown := [key for key in keys if key not in table]:
+        raise argparse.ArgumentTypeError(f"there is no {noun} {unknown[0]!r} (choose from {', '.join(table)})")
+    if not keys:
+        raise argparse.ArgumentTypeError(f"name at least one {noun}")
+    return keys
+
+
+class _whole:
+    """A whole number within bounds, both included."""
+
+    def __init__(self, low: int, high: int) -> None:
+        self._low, self._high = low, high
+
+    def __call__(self, text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = self._low - 1
+        if not self._low <= value <= self._high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {self._low} to {self._high}")
+        return value
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
+    return value
+
+
+def _three(text: str) -> tuple[float, float, float]:
+    try:
+        red, green, blue = (float(part) for part in text.split(","))
+    except ValueError:
+        red = green = blue = math.nan
+    if not all(math.isfinite(value) for value in (red, green, blue)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not three numbers with commas between")
+    return red, green, blue
+
+
+def _three_positive(text: str) -> tuple[float, float, float]:
+    values = _three(text)
+    if min(values) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: photos are divided by these numbers, so each must be above 0")
+    return values

@@ -1,0 +1,11 @@
+from .checkpoint import ensure_weights as ensure_weights
+from .checkpoint import has_weights as has_weights
+from .checkpoint import imagenet_categories as imagenet_categories
+from .checkpoint import linear_head as linear_head
+from .checkpoint import load_untrained as load_untrained
+from .checkpoint import require_device as require_device
+from .table import DEFAULT_MODEL as DEFAULT_MODEL
+from .table import MODELS as MODELS
+from .table import LoadedModel as LoadedModel
+from .table import ModelSpec as ModelSpec
+from .table import load_model as load_model

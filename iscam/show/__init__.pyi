@@ -1,0 +1,17 @@
+from .export import csv_text as csv_text
+from .export import free_stem as free_stem
+from .export import markdown_table as markdown_table
+from .export import real_path as real_path
+from .export import results as results
+from .export import versions as versions
+from .export import write_results as write_results
+from .export import write_whole as write_whole
+from .export import zipped as zipped
+from .integration import Integration as Integration
+from .integration import integrate as integrate
+from .render import COLOUR_MAPS as COLOUR_MAPS
+from .render import OPACITY as OPACITY
+from .render import VIEWS as VIEWS
+from .render import encoded as encoded
+from .render import new_figure as new_figure
+from .render import picture_of as picture_of

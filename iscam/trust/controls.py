@@ -1,0 +1,67 @@
+"""Maps that know nothing of the network, shown beside the methods: a metric that they win says little. The CONTROLS table.
+
+Importing this module does not load torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from iscam.methods import METHODS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SIGMA = 1 / 4  # of the Gaussian, as a share of each side
+
+
+@dataclass(frozen=True)
+class Control:
+    """One row of CONTROLS: `draw` takes the layer's size, the input's size and a seed, and gives a map (H, W) in [0, 1]."""
+
+    key: str
+    label: str
+    about: str
+    draw: Callable[[tuple[int, int], tuple[int, int], int], Tensor]
+
+
+def random_map(cells: tuple[int, int], size: tuple[int, int], seed: int) -> Tensor:
+    """Uniform noise of the layer's size, enlarged as every map is: as coarse and smooth as a method's."""
+    import torch
+
+    from iscam.engine import normalise, upsample
+
+    noise = torch.rand((1, *cells), generator=torch.Generator().manual_seed(seed))
+    return normalise(upsample(noise, size))[0]
+
+
+def gaussian_map(cells: tuple[int, int], size: tuple[int, int], seed: int) -> Tensor:
+    """A Gaussian in the middle, where photographers put what they mean."""
+    import torch
+
+    from iscam.engine import normalise
+
+    down, across = (torch.linspace(-0.5, 0.5, length).div(SIGMA).square().div(-2).exp() for length in size)
+    return normalise((down[:, None] * across)[None])[0]
+
+
+def fake_map(cells: tuple[int, int], size: tuple[int, int], seed: int) -> Tensor:
+    """All ones but for one pixel: it masks next to nothing, and so wins metrics that ask only what is lost by masking."""
+    import torch
+
+    heatmap = torch.ones(size)
+    heatmap[0, 0] = 0
+    return heatmap
+
+
+CONTROLS = {
+    row.key: row
+    for row in (
+        Control("random", "Random", "noise as coarse as the layer's maps", random_map),
+        Control("gaussian", "Gaussian", "a blob in the middle of the photo", gaussian_map),
+        Control("fake-cam", "Fake-CAM", "all ones but for one pixel", fake_map),
+    )
+}
+LABELS = {key: row.label for key, row in METHODS.items()} | {key: row.label for key, row in CONTROLS.items()}

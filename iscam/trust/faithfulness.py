@@ -1,0 +1,152 @@
+"""One map measured, method or control: what lies between the `Explainer` and the metrics."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from iscam.explain import Analysis, Explainer, Explanation, Stopped
+
+from .controls import CONTROLS
+from .metrics import (
+    CURVE_STEPS,
+    METRICS,
+    Box,
+    Curve,
+    adcc,
+    area_share,
+    average_drop,
+    average_gain,
+    confidences,
+    deletion,
+    energy,
+    increase,
+    inserted,
+    insertion,
+    pointing,
+    road,
+    taken_at,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Faithfulness:
+    """What the metrics say of one map: fractions by metric key, curves by "insertion" and "deletion".
+
+    `box_area` is the box's share of the map's area; None without a box.
+    """
+
+    values: dict[str, float]
+    curves: dict[str, Curve] = field(default_factory=dict)
+    box_area: float | None = None
+
+
+Explain = Callable[[Analysis], Explanation]  # the same method with the same settings for the same class
+
+
+def control(analysis: Analysis, key: str, class_index: int, category: str, seed: int = 0) -> Explanation:
+    """The map of a control, one of CONTROLS; a photo always gets the same."""
+    (height, width), (rows, columns) = analysis.forward.image.shape[2:], analysis.forward.activations.shape[1:]
+    photo = analysis.photo
+    digest = photo.sha256 or hashlib.sha256(photo.image.tobytes()).hexdigest()  # a PIL image comes without one
+    own = (seed + int(digest[:12], 16)) % 2**32
+    heatmap = CONTROLS[key].draw((rows, columns), (height, width), own).numpy()
+    probability = float(analysis.probabilities[class_index])
+    return Explanation(key, class_index, category, probability, None, heatmap, heatmap, 0.0, 0, 0.0, True, "")
+
+
+def assess(
+    explainer: Explainer,
+    analysis: Analysis,
+    explanation: Explanation,
+    metrics: Collection[str],
+    again: Explain | None = None,
+    box: Box | None = None,
+    steps: int = CURVE_STEPS,
+    seed: int = 0,
+    stop: threading.Event | None = None,
+) -> Faithfulness:
+    """What the metrics, keys of METRICS, say of an explanation.
+
+    Args:
+        again: explains another analysis as this one was explained, for ADCC; a control's map is always its own.
+        box: on the photo, in pixels of the upright one, for "pointing" and "energy", which are left out without it or
+            where the network's crop shows nothing of it.
+        steps: of the insertion and deletion curves.
+        seed: of the noise that ROAD adds.
+
+    Raises:
+        ValueError: an unknown metric, a contrast, or a network that gives no finite scores; one sentence.
+        Stopped: `stop` was set before all was measured.
+    """
+    if unknown := [key for key in metrics if key not in METRICS]:
+        raise ValueError(f"There is no metric {unknown[0]!r}: choose from {', '.join(METRICS)}.")
+    if explanation.against_index is not None:
+        raise ValueError("The map of a contrast is signed, so it cannot mask a photo.")
+    image = analysis.forward.image
+    heatmap = torch.from_numpy(explanation.heatmap).to(image)
+
+    def score(images: Tensor) -> Tensor:
+        return explainer.probability(images, explanation.class_index, stop)
+
+    def explain(masked: Tensor) -> Tensor:
+        if explanation.method in CONTROLS:
+            return heatmap
+        if again is None:
+            raise ValueError("ADCC needs the method once more.")
+        found = again(explainer.changed(analysis, masked))
+        if not found.complete:
+            raise Stopped
+        return torch.from_numpy(found.heatmap).to(image)
+
+    values: dict[str, float] = {}
+    curves: dict[str, Curve] = {}
+    if {"average-drop", "increase", "average-gain"} & set(metrics):
+        p, q = confidences(score, image, heatmap)
+        values |= {"average-drop": average_drop(p, q), "increase": increase(p, q), "average-gain": average_gain(p, q)}
+    for key, curve in (("insertion", insertion), ("deletion", deletion)):
+        if key in metrics:
+            curves[key] = curve(score, image, heatmap, steps)
+            values[key] = curves[key].area
+    if "adcc" in metrics:
+        values["adcc"] = adcc(score, explain, image, heatmap)
+    if "road" in metrics:
+        values["road"] = road(score, image, heatmap, seed=seed)
+    area = None
+    if box is not None:
+        seen = on_map(box, analysis.crop, (heatmap.shape[1], heatmap.shape[0]))
+        area = area_share(heatmap, seen)
+        if area > 0:
+            values |= {"pointing": pointing(heatmap, seen), "energy": energy(heatmap, seen)}
+    return Faithfulness({key: values[key] for key in METRICS if key in values and key in metrics}, curves, area)
+
+
+def turns(explanation: Explanation, steps: int) -> NDArray[np.uint8]:
+    """At which step (H, W) of a curve, 1 to `steps` (at most 255), each pixel is deleted or inserted."""
+    found: NDArray[np.uint8] = taken_at(torch.from_numpy(explanation.heatmap), steps).byte().numpy()
+    return found
+
+
+def pictures(
+    explainer: Explainer, analysis: Analysis
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """What the network is shown (H, W, 3), what insertion starts from, and the colour that deletion leaves (1, 1, 3)."""
+    image = analysis.forward.image
+    blurred = inserted(image, image[0, 0], [0])  # of no pixel, so by whatever map
+    inputs = image, blurred, image.new_zeros((1, 3, 1, 1))
+    photo, start, emptied = (explainer.picture(each) for each in inputs)
+    return photo, start, emptied
+
+
+def on_map(box: Box, crop: tuple[int, int, int, int], size: tuple[int, int]) -> Box:
+    """A box (l, t, r, b) on the upright photo in pixels of a map of `size` (W, H) that lies on the photo's crop."""
+    left, top, right, bottom = crop
+    across, down = size[0] / (right - left), size[1] / (bottom - top)
+    return (box[0] - left) * across, (box[1] - top) * down, (box[2] - left) * across, (box[3] - top) * down

@@ -1,0 +1,2 @@
+from .checks import Look as Look
+from .handlers import Handlers as Handlers

@@ -1,0 +1,132 @@
+"""What a client sends -> a checked question. Every failure is a ValueError with one sentence for people."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from iscam.images import read_photo
+from iscam.methods import DEFAULT_ENGINE, DEFAULT_METHODS, ENGINES, METHODS
+from iscam.models import DEFAULT_MODEL, MODELS
+from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS, WEIGHTINGS
+from iscam.project import EXAMPLES
+from iscam.show import COLOUR_MAPS, OPACITY, VIEWS
+from iscam.trust import CONTROLS
+from iscam.ui.done import Question
+from iscam.ui.seen import PERTURBATIONS, SHARE, SLOW_METRICS
+
+
+@dataclass(frozen=True)
+class Look:
+    """How maps are drawn, and which perturbed photo is shown: by whose map, how, and which percentage of its pixels."""
+
+    opacity: float = OPACITY
+    colours: str = COLOUR_MAPS[0]
+    view: str = VIEWS[0]
+    by: str = DEFAULT_METHODS[0]
+    how: str = PERTURBATIONS[0]
+    share: int = SHARE
+
+
+def session(request: gr.Request) -> str:
+    return request.session_hash or "nobody"
+
+
+def question(
+    photo: Any,
+    model: Any = DEFAULT_MODEL,
+    layer: Any = None,
+    target: Any = None,
+    against: Any = None,
+    steps: Any = DEFAULT_STEPS,
+    methods: Any = DEFAULT_METHODS,
+    path: Any = PATHS[0],
+    weighting: Any = WEIGHTINGS[0],
+    engine: Any = DEFAULT_ENGINE,
+) -> Question:
+    """The question in a request. A photo is read only from where uploads and examples lie.
+
+    Raises:
+        ValueError: anything unknown or out of range, or a photo that cannot be read.
+    """
+    if not isinstance(model, str) or model not in MODELS:
+        raise ValueError(f"There is no such model: choose one of {', '.join(MODELS)}.")
+    if layer is not None and (not isinstance(layer, str) or layer not in MODELS[model].layers):
+        raise ValueError(
+            f"There is no such layer in {MODELS[model].label}: choose one of {', '.join(MODELS[model].layers)}."
+        )
+    for name in (target, against):
+        if name is not None and (isinstance(name, bool) or not isinstance(name, (int, str))):
+            raise ValueError("A class is chosen by its name or its index.")
+    if against is not None and target == against:
+        raise ValueError("The target class and the one against it are the same: choose two different classes.")
+    known = isinstance(methods, (list, tuple)) and all(isinstance(key, str) and key in METHODS for key in methods)
+    if not known or not methods:
+        raise ValueError(f"Choose at least one method of {', '.join(METHODS)}.")
+    if engine not in ENGINES:
+        raise ValueError(f"The engine is one of {', '.join(ENGINES)}.")
+    if path not in PATHS or weighting not in WEIGHTINGS:
+        raise ValueError(f"The path is one of {', '.join(PATHS)}, the weighting one of {', '.join(WEIGHTINGS)}.")
+    file = photo.get("path") if isinstance(photo, dict) else None
+    if not isinstance(file, str) or not file:
+        raise ValueError("There is no photo: upload one, paste one, or take an example.")
+    read = read_photo(file, allowed=[Path(get_upload_folder()), EXAMPLES])
+    chosen = tuple(key for key in METHODS if key in methods)
+    return Question(read, model, layer, target, against, whole(steps), chosen, path, weighting, engine)
+
+
+def whole(steps: Any) -> int:
+    """The number of integration steps; sliders send it as a float now and then."""
+    if isinstance(steps, bool) or not isinstance(steps, (int, float)):
+        steps = 0
+    if not 1 <= steps <= MAX_STEPS or steps != int(steps):
+        raise ValueError(f"The number of integration steps is a whole number from 1 to {MAX_STEPS}.")
+    return int(steps)
+
+
+def metrics(also: Any) -> tuple[str, ...]:
+    """Metrics that are to be measured beside the usual ones."""
+    known = isinstance(also, (list, tuple)) and all(isinstance(key, str) and key in SLOW_METRICS for key in also)
+    if not known:
+        raise ValueError(f"What can be measured as well is {' and '.join(SLOW_METRICS)}.")
+    return tuple(key for key in SLOW_METRICS if key in also)
+
+
+def box(text: Any, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
+    """A box (l, t, r, b) in pixels of a photo of that size, from percentages of it; None from no text."""
+    parts = re.split(r"[\s,;%]+", text.strip(" ,;%")) if isinstance(text, str) and len(text) < 100 else []
+    if parts in ([], [""]):
+        return None
+    try:
+        left, top, right, bottom = (float(part) for part in parts)
+    except ValueError:
+        left = top = right = bottom = -1.0
+    if not (0 <= left < right <= 100 and 0 <= top < bottom <= 100):
+        raise ValueError("A box is four numbers: left, top, right and bottom, in per cent of the photo.")
+    width, height = size[0] / 100, size[1] / 100
+    return left * width, top * height, right * width, bottom * height
+
+
+def look(
+    opacity: Any,
+    colours: Any,
+    view: Any,
+    by: Any = Look.by,
+    how: Any = Look.how,
+    share: Any = Look.share,
+) -> Look:
+    """How the maps are to be drawn."""
+    if isinstance(opacity, bool) or not isinstance(opacity, (int, float)) or not 0 <= opacity <= 1:
+        raise ValueError("The opacity lies between 0 and 1.")
+    if colours not in COLOUR_MAPS or view not in VIEWS:
+        raise ValueError(f"Colour maps are {', '.join(COLOUR_MAPS)}; views are {', '.join(VIEWS)}.")
+    if by not in (*METHODS, *CONTROLS) or how not in PERTURBATIONS:
+        raise ValueError(f"A photo is perturbed by {', '.join(PERTURBATIONS)}, along a method's or a control's map.")
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 100:
+        raise ValueError("The share of the pixels lies between 0 and 100 %.")
+    return Look(opacity, colours, view, by, how, round(share))

@@ -1,0 +1,107 @@
+"""The one public endpoint: the same question as on the page, answered with JSON and a figure."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from gradio import events
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
+
+from iscam.methods import DEFAULT_ENGINE, DEFAULT_METHODS
+from iscam.models import DEFAULT_MODEL
+from iscam.path import DEFAULT_STEPS, PATHS, WEIGHTINGS
+from iscam.show import render
+from iscam.ui.done import Analysed, Bench, Failed, Mapped, Refused, Worker
+
+from . import checks
+
+if TYPE_CHECKING:
+    from iscam.explain import Subject
+
+
+def add(worker: Worker, bench: Bench) -> None:
+    """Add the endpoint `explain`; to be called inside `gr.Blocks`."""
+
+    def explain(
+        photo: dict[str, Any],
+        model: str = DEFAULT_MODEL,
+        layer: str | None = None,
+        target: str | None = None,
+        steps: int = DEFAULT_STEPS,
+        methods: list[str] = list(DEFAULT_METHODS),  # noqa: B006  (never written to; Gradio shows it as the default)
+        path: str = PATHS[0],
+        weighting: str = WEIGHTINGS[0],
+        engine: str = DEFAULT_ENGINE,
+    ) -> dict[str, Any]:
+        """Explain a photo: predictions; per method probability, seconds, passes and note; and a figure (PNG).
+
+        Args:
+            photo: an uploaded file, {"path": ...} as the server's upload names it.
+            model: key of the model.
+            layer: a layer of the model; its own if left out.
+            target: a class by name or index; the most probable one if left out.
+            steps: integration steps of IS-CAM, 1 to 100.
+            methods: keys of the methods.
+            path: cumulative or linear.
+            weighting: probability or logit.
+            engine: fast or exact.
+        """
+        try:
+            question = checks.question(photo, model, layer, target, None, steps, methods, path, weighting, engine)
+            news, owner = bench.recall(question), uuid.uuid4().hex
+            if news is not None:
+                return _answer(news, model)
+            job = worker.submit(owner, bench.explain(question), fetch=bench.fetch(question))
+        except (ValueError, OSError) as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        return _answer([news for batch in job.follow() for news in batch], model)
+
+    events.api(explain, api_name="explain", concurrency_limit=2)
+
+
+def _answer(all_news: list[object], model: str) -> dict[str, Any]:
+    subject: Subject | None = None
+    maps, masked, refused = [], {}, {}
+    for news in all_news:
+        match news:
+            case Failed(sentence):
+                raise gr.Error(sentence, print_exception=False)
+            case Analysed():
+                subject = news.subject
+            case Mapped(explanation, probability):
+                masked[explanation.method] = probability
+                maps.append(explanation)
+            case Refused(method, sentence):
+                refused[method] = sentence
+    assert subject is not None  # else the job has failed
+    png = render.encoded(render.comparison_figure(subject.photo, subject.crop, maps))
+    file = save_bytes_to_cache(png, "explanation.png", get_upload_folder())
+    return {
+        "model": model,
+        "layer": subject.layer,
+        "photo_size": list(subject.photo.size),
+        "crop": list(subject.crop),
+        "predictions": [
+            {"index": row.index, "category": row.category, "probability": row.probability}
+            for row in subject.predictions
+        ],
+        "methods": {
+            explanation.method: {
+                "index": explanation.class_index,
+                "category": explanation.category,
+                "probability": explanation.probability,
+                "masked_probability": masked[explanation.method],
+                "seconds": explanation.seconds,
+                "forward_passes": explanation.forward_passes,
+                "estimated_error": explanation.estimated_error,
+                "complete": explanation.complete,
+                "note": explanation.note,
+            }
+            for explanation in maps
+        },
+        "refused": refused,
+        "figure": gr.FileData(path=file, orig_name="explanation.png", mime_type="image/png").model_dump(),
+    }

@@ -1,0 +1,58 @@
+"""A question in a link: model, layer, class, settings and example in the query of the page's address, and back."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from iscam.images import read_photo
+from iscam.project import EXAMPLES
+from iscam.ui.done import Question
+
+NAMES = ("model", "layer", "class", "against", "steps", "methods", "path", "weighting", "engine", "example")
+
+
+def query(question: Question, target: int) -> str:
+    """The query that brings the question back; without the photo, unless it is an example."""
+    fields = {
+        "model": question.model,
+        "layer": question.place[2],
+        "class": target,
+        "against": question.against,
+        "steps": question.steps,
+        "methods": ",".join(question.methods),
+        "path": question.path,
+        "weighting": question.weighting,
+        "engine": question.engine,
+        "example": _digests().get(question.photo.sha256),
+    }
+    return urlencode({name: value for name, value in fields.items() if value is not None}, safe=",")
+
+
+def read(given: Mapping[str, str]) -> dict[str, Any]:
+    """Arguments for `checks.question`, as far as the query names them; unchecked, but for the example.
+
+    Raises:
+        ValueError: there is no such example; one sentence.
+    """
+    wanted = {name: given[name] for name in NAMES if given.get(name)}
+    example = wanted.pop("example", None)
+    for name in ("class", "against", "steps"):
+        if wanted.get(name, "").isdecimal():
+            wanted[name] = int(wanted[name][:10])  # type: ignore[assignment]
+    found: dict[str, Any] = {"target" if name == "class" else name: value for name, value in wanted.items()}
+    if "methods" in found:
+        found["methods"] = found["methods"].split(",")
+    if example is not None:
+        if example not in _digests().values():
+            raise ValueError(f"There is no such example: choose one of {', '.join(_digests().values())}.")
+        found["photo"] = {"path": str(EXAMPLES / f"{example}.jpg")}
+    return found
+
+
+@functools.cache
+def _digests() -> dict[str, str]:
+    """The name of each example, by the SHA-256 of its file."""
+    return {read_photo(file).sha256: file.stem for file in sorted(EXAMPLES.glob("*.jpg"))}

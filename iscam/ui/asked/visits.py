@@ -1,0 +1,71 @@
+"""What is remembered of each page that is open, by its session."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from iscam.ui.done import Job
+from iscam.ui.seen import Shown
+
+KEPT_PAGES = 64
+NOWHERE = "", ""  # what a page has asked about whose question was stopped before it was answered
+
+
+@dataclass(eq=False)
+class Turn:
+    """One event's right to change a page; it has `left` when it has sent its last word."""
+
+    job: Job
+    left: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(eq=False)
+class Studied:
+    """What a tab shows: the news so far of a study, and of which maps (not their question, which holds a full-size photo)."""
+
+    kind: str
+    maps: Hashable
+    news: list[object]
+
+
+@dataclass(eq=False)
+class Visit:
+    """What is remembered of a page: what it shows, whose turn it is, and which photo and model it has asked about."""
+
+    shown: Shown | None = None
+    turn: Turn | None = None
+    asked: tuple[str, str] | None = None  # the photo's digest and the model
+    told: object = "none yet"  # the path of the photo that the page told of last
+    tab: str = "compare"
+    studied: Studied | None = None
+    box: object = ""  # what stood in the box when it was measured last
+
+
+class Visits:
+    """The visits of the pages used last. Safe for many threads."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, Visit] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def of(self, session: str) -> Visit:
+        """The visit of a page, which begins with its first event. One that is forgotten for it shows nothing any more."""
+        with self._lock:
+            visit = self._kept.setdefault(session, Visit())
+            self._kept.move_to_end(session)
+            while len(self._kept) > KEPT_PAGES:
+                self._kept.popitem(last=False)[1].turn = None
+            return visit
+
+    def forget(self, session: str) -> None:
+        """The page was closed: the event that follows a job for it ends."""
+        with self._lock:
+            visit = self._kept.pop(session, None)
+        if visit is not None:
+            visit.turn = None
