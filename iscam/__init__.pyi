@@ -1,8 +1,4 @@
-from .explain import Analysis as Analysis
 from .explain import Explainer as Explainer
-from .explain import Explanation as Explanation
-from .explain import Prediction as Prediction
-from .explain import Progress as Progress
 from .images import Photo as Photo
 from .images import read_photo as read_photo
 from .methods import METHODS as METHODS
@@ -14,3 +10,7 @@ from .models import load_model as load_model
 from .path import IntegrationPath as IntegrationPath
 from .path import integration_path as integration_path
 from .project import __version__ as __version__
+from .results import Analysis as Analysis
+from .results import Explanation as Explanation
+from .results import Prediction as Prediction
+from .results import Progress as Progress

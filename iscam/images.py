@@ -23,6 +23,7 @@ from PIL.ExifTags import Base as ExifTag
 
 MAX_FILE_BYTES = 25_000_000
 MAX_PIXELS = 40_000_000
+LONGEST = 10  # long side over short side, beyond which only the middle of a photo is resized
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif")
@@ -243,6 +244,16 @@ def _to_8_bit(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     exact -= low
     exact *= 255 / (high - low) if high > low else 0.0
     return np.rint(exact, out=exact).astype(np.uint8)
+
+
+def middle(image: Image.Image) -> Image.Image:
+    """The photo, without the far ends of a very long one: the crop lies in the middle, and resizing all could fill memory."""
+    short, long = min(image.size), max(image.size)
+    if long <= LONGEST * short:
+        return image
+    cut = (long - LONGEST * short) // 2
+    left, top = (cut, 0) if image.width == long else (0, cut)
+    return image.crop((left, top, image.width - left, image.height - top))
 
 
 def find_photos(folder: Path) -> list[Path]:

@@ -1,8 +1,12 @@
-"""One weight function per class activation map, and the METHODS table.
+"""One weight function per class activation map, and the METHODS table, whose rows say all about them.
 
 A weight function gets the evidence for one class and returns channel weights (C,), weights per position (C, h, w), or the
 map itself (h, w). Notation: A_k channel k of the layer, S_c logit and f_c probability of class c, g = dS_c / dA.
 Importing this module does not load torch, so that the command line can check its arguments at once.
+
+>>> from iscam import METHODS
+>>> METHODS["is-cam"].label, METHODS["is-cam"].heeds
+('IS-CAM', ('steps', 'path', 'weighting'))
 """
 
 from __future__ import annotations
@@ -11,91 +15,124 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .path import IntegrationPath
+from iscam.engine import Passes, Probe
+from iscam.path import integration_path
+from iscam.settings import DEFAULT_SETTINGS, Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from iscam.engine import ForwardPass, Probe, ScoreTable
+    from iscam.engine import ForwardPass
 
 DEFAULT_METHODS = ("is-cam", "score-cam", "grad-cam", "grad-cam++")
-ENGINES = ("fast", "exact")  # to within a tolerance; every channel and step in float32
-DEFAULT_ENGINE = "fast"
-DEFAULT_SAMPLES = 8
-MAX_SAMPLES = 100
 XGRAD_EPSILON = 1e-7  # of the largest channel sum: below it a channel counts as silent
-DOUBTFUL_PROBABILITY = 0.05  # of a class, below which its map is no evidence
-SMOOTH_NOISE = 0.15  # of the photo's range
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a visitor may choose: the path, the weighting of the scores, and noise samples with their seed."""
-
-    path: IntegrationPath
-    weighting: str
-    samples: int
-    seed: int
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a method may weigh. Fields a method does not need are None."""
+    """What a method may weigh, for one class: what its `passes` have given, and the head if it needs one; else None."""
 
     forward: ForwardPass
-    settings: Settings
-    table: ScoreTable | None = None
-    gradients: Tensor | None = None  # (C, h, w) for the class in question, averaged over noisy photos if that is needed
+    passes: Passes
+    averages: Tensor | None = None  # (C,) average scores, NaN where not known
+    gradients: Tensor | None = None  # (C, h, w), averaged over noisy photos if that was asked for
     head: Tensor | None = None  # (K, C)
-    averages: Tensor | None = None  # (C,) scores averaged over the probes by the fast engine, NaN where not known
 
 
 @dataclass(frozen=True)
 class Method:
-    """One row of METHODS.
+    """One row of METHODS: everything that is special about a method.
 
-    `needs` is a subset of {"scores", "noise", "ablation", "gradients", "head"}; `class_specific` is False where the map is
-    the same for every class.
+    Args:
+        key, label, paper: its name for programs and for people, and where it was published.
+        weigh: evidence and class index -> channel weights (C,), weights per position (C, h, w), or the map (h, w).
+        passes: what is to be run for it with given settings, and how scores are averaged.
+        heeds: the settings that change its map, by their names.
+        predictable: whether the fast engine may predict its average scores, because they are the weights themselves (or
+            their softmax, on the logit scale), so that it can tell how far the map is off.
+        needs_head: whether it reads the weights of one linear layer behind global pooling.
+        class_specific: False where the map is the same for every class.
+
+    >>> METHODS["ss-cam"].passes(Settings(samples=2)).shares
+    (0.5, 0.5)
     """
 
     key: str
     label: str
     paper: str
-    needs: frozenset[str]
     weigh: Callable[[Evidence, int], Tensor]
+    passes: Callable[[Settings], Passes]
+    heeds: tuple[str, ...] = ()
+    predictable: bool = False
+    needs_head: bool = False
     class_specific: bool = True
 
     @property
     def effort(self) -> int:
         """A rank of what a map takes: 0 a pass or none, 1 a few, 2 one and more per channel, 3 several per channel, all run."""
-        if self.needs & {"ablation"} or {"scores", "noise"} <= self.needs:
+        needed = self.passes(DEFAULT_SETTINGS)
+        if any(probe.noise or probe.silence for probe in needed.probes):
             return 3
-        return 2 if "scores" in self.needs else int("noise" in self.needs)
+        return 2 if needed.probes else int(len(needed.gradients) > 1)
 
-    def probes(self, settings: Settings) -> tuple[Probe, ...]:
-        """The perturbed passes that the method reads from the score table."""
-        from iscam.engine import Probe
-
-        if self.key == "is-cam":
-            return tuple(Probe(multiplier) for multiplier in settings.path.multipliers)
-        if self.key == "score-cam":
-            return (Probe(),)
-        if self.key == "ss-cam":
-            return tuple(Probe(noise=(settings.seed, sample)) for sample in range(settings.samples))
-        return (Probe(silence=True),) if "ablation" in self.needs else ()
+    def heeded(self, settings: Settings) -> dict[str, object]:
+        """The settings that change its map, by their names: maps of equal ones are equal."""
+        return {name: getattr(settings, name) for name in self.heeds}
 
 
-def _average_scores(evidence: Evidence, class_index: int, averages: tuple[float, ...], method: Method) -> Tensor:
-    """Channel weights (C,) from scores averaged over probes; channels not (fully) run get 0."""
-    by_logit = evidence.settings.weighting == "logit" and method.key != "ss-cam"
+# What is run
+
+
+def nothing(settings: Settings) -> Passes:
+    """The pass over the photo alone."""
+    return Passes()
+
+
+def along_the_path(settings: Settings) -> Passes:
+    """The masked photo at every multiplier of the path."""
+    path = integration_path(settings.path, settings.steps)
+    return Passes(tuple(Probe(multiplier) for multiplier in path.multipliers), path.weights, settings.weighting)
+
+
+def masked_once(settings: Settings) -> Passes:
+    """The masked photo as it is."""
+    return Passes((Probe(),), (1.0,), settings.weighting)
+
+
+def masked_with_noise(settings: Settings) -> Passes:
+    """The masked photo with several fields of noise."""
+    probes = tuple(Probe(noise=noise) for noise in _noises(settings))
+    return Passes(probes, (1 / len(probes),) * len(probes))
+
+
+def silenced(settings: Settings) -> Passes:
+    """The photo as it is, with the channel silenced in the network."""
+    return Passes((Probe(silence=True),), (1.0,), "logit")
+
+
+def gradient(settings: Settings) -> Passes:
+    """The gradient at the photo."""
+    return Passes(gradients=(None,))
+
+
+def gradients_with_noise(settings: Settings) -> Passes:
+    """The mean of the gradients at several noisy photos."""
+    return Passes(gradients=_noises(settings))
+
+
+def _noises(settings: Settings) -> tuple[tuple[int, int], ...]:
+    return tuple((settings.seed, sample) for sample in range(settings.samples))
+
+
+# How it is weighed
+
+
+def _average_scores(evidence: Evidence) -> Tensor:
+    """Channel weights (C,): average probabilities, or the softmax over channels of average logits; 0 where not known."""
     mean = evidence.averages
-    if mean is None:
-        assert evidence.table is not None
-        logits, probabilities, known = evidence.table.read(method.probes(evidence.settings), class_index)
-        shares = logits.new_tensor(averages)[:, None]  # (n, 1)
-        mean = (shares * (logits if by_logit else probabilities)).sum(0).where(known, float("nan"))
+    assert mean is not None
     known = ~mean.isnan()
-    if not by_logit:
+    if evidence.passes.scale == "probability":
         return mean.where(known, 0)
     return mean.where(known, -float("inf")).softmax(0) if known.any() else mean.new_zeros(mean.shape)
 
@@ -105,27 +142,25 @@ def is_cam(evidence: Evidence, class_index: int) -> Tensor:
 
     With logit weighting $\alpha$ is the softmax over channels of the mean logit, as in torch-cam.
     """
-    return _average_scores(evidence, class_index, evidence.settings.path.weights, METHODS["is-cam"])
+    return _average_scores(evidence)
 
 
 def score_cam(evidence: Evidence, class_index: int) -> Tensor:
     r"""Score-CAM (arXiv 1910.01279): $\alpha_k = f_c(X \circ H_k)$; the one-point path at multiplier 1."""
-    return _average_scores(evidence, class_index, (1.0,), METHODS["score-cam"])
+    return _average_scores(evidence)
 
 
 def ss_cam(evidence: Evidence, class_index: int) -> Tensor:
     r"""SS-CAM (arXiv 2006.14255): $\alpha_k = \frac{1}{n} \sum_j f_c(X \circ H_k + \sigma_k Z_j)$; always probabilities."""
-    samples = evidence.settings.samples
-    return _average_scores(evidence, class_index, (1 / samples,) * samples, METHODS["ss-cam"])
+    return _average_scores(evidence)
 
 
 def ablation_cam(evidence: Evidence, class_index: int) -> Tensor:
     r"""Ablation-CAM (WACV 2020): $\alpha_k = (S_c - S_c|_{A_k = 0}) / |S_c|$; zeros where $S_c = 0$."""
-    assert evidence.table is not None
-    logits, _, known = evidence.table.read(METHODS["ablation-cam"].probes(evidence.settings), class_index)
+    assert evidence.averages is not None
     score = evidence.forward.logits[class_index]
-    drops: Tensor = (score - logits[0]) / score.abs()  # (C,)
-    return drops.where(known & (score != 0), 0)
+    drops: Tensor = (score - evidence.averages) / score.abs()  # (C,)
+    return drops.where(~evidence.averages.isnan() & (score != 0), 0)
 
 
 def cam(evidence: Evidence, class_index: int) -> Tensor:
@@ -195,51 +230,53 @@ def _first_right_singular_vector(matrix: Tensor) -> Tensor:
     return vectors[0]
 
 
-def _row(
-    key: str, label: str, paper: str, needs: str, weigh: Callable[[Evidence, int], Tensor], class_specific: bool = True
-) -> Method:
-    return Method(key, label, paper, frozenset(needs.split()), weigh, class_specific)
-
-
 METHODS = {
     row.key: row
     for row in (
-        _row("is-cam", "IS-CAM", "https://arxiv.org/abs/2010.03023", "scores", is_cam),
-        _row("score-cam", "Score-CAM", "https://arxiv.org/abs/1910.01279", "scores", score_cam),
-        _row("ss-cam", "SS-CAM", "https://arxiv.org/abs/2006.14255", "scores noise", ss_cam),
-        _row("cam", "CAM", "https://arxiv.org/abs/1512.04150", "head", cam),
-        _row("grad-cam", "Grad-CAM", "https://arxiv.org/abs/1610.02391", "gradients", grad_cam),
-        _row("grad-cam++", "Grad-CAM++", "https://arxiv.org/abs/1710.11063", "gradients", grad_cam_plus_plus),
-        _row(
+        Method(
+            "is-cam",
+            "IS-CAM",
+            "https://arxiv.org/abs/2010.03023",
+            is_cam,
+            along_the_path,
+            ("steps", "path", "weighting"),
+            predictable=True,
+        ),
+        Method(
+            "score-cam",
+            "Score-CAM",
+            "https://arxiv.org/abs/1910.01279",
+            score_cam,
+            masked_once,
+            ("weighting",),
+            predictable=True,
+        ),
+        Method(
+            "ss-cam",
+            "SS-CAM",
+            "https://arxiv.org/abs/2006.14255",
+            ss_cam,
+            masked_with_noise,
+            ("samples", "seed"),
+            predictable=True,
+        ),
+        Method("cam", "CAM", "https://arxiv.org/abs/1512.04150", cam, nothing, needs_head=True),
+        Method("grad-cam", "Grad-CAM", "https://arxiv.org/abs/1610.02391", grad_cam, gradient),
+        Method("grad-cam++", "Grad-CAM++", "https://arxiv.org/abs/1710.11063", grad_cam_plus_plus, gradient),
+        Method(
             "smooth-grad-cam++",
             "Smooth Grad-CAM++",
             "https://arxiv.org/abs/1908.01224",
-            "gradients noise",
             grad_cam_plus_plus,
+            gradients_with_noise,
+            ("samples", "seed"),
         ),
-        _row("xgrad-cam", "XGrad-CAM", "https://arxiv.org/abs/2008.02312", "gradients", xgrad_cam),
-        _row("hires-cam", "HiResCAM", "https://arxiv.org/abs/2011.08891", "gradients", hires_cam),
-        _row("layer-cam", "LayerCAM", "https://doi.org/10.1109/TIP.2021.3089943", "gradients", layer_cam),
-        _row("eigen-cam", "Eigen-CAM", "https://arxiv.org/abs/2008.00299", "", eigen_cam, class_specific=False),
-        _row(
-            "ablation-cam", "Ablation-CAM", "https://doi.org/10.1109/WACV45572.2020.9093360", "ablation", ablation_cam
+        Method("xgrad-cam", "XGrad-CAM", "https://arxiv.org/abs/2008.02312", xgrad_cam, gradient),
+        Method("hires-cam", "HiResCAM", "https://arxiv.org/abs/2011.08891", hires_cam, gradient),
+        Method("layer-cam", "LayerCAM", "https://doi.org/10.1109/TIP.2021.3089943", layer_cam, gradient),
+        Method("eigen-cam", "Eigen-CAM", "https://arxiv.org/abs/2008.00299", eigen_cam, nothing, class_specific=False),
+        Method(
+            "ablation-cam", "Ablation-CAM", "https://doi.org/10.1109/WACV45572.2020.9093360", ablation_cam, silenced
         ),
     )
 }
-
-
-def refusal(key: str, model_label: str, head_layer: str | None, layer: str) -> str | None:
-    """Why a method cannot serve a model's layer, in one sentence; None if it can."""
-    if "head" not in METHODS[key].needs or layer == head_layer:
-        return None
-    label = METHODS[key].label
-    if head_layer is None:
-        return f"{label} needs global average pooling followed by one linear layer, which {model_label} does not have."
-    return f"{label} needs the layer just before the global pooling, {head_layer}, not {layer}."
-
-
-def doubt(category: str, probability: float) -> str:
-    """What must be said of the map of an improbable class; empty for a probable one."""
-    if probability >= DOUBTFUL_PROBABILITY:
-        return ""
-    return f"The network gives {category} only {100 * probability:.2g} %: do not take the map for evidence."

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PATHS = ("cumulative", "linear")
-WEIGHTINGS = ("probability", "logit")
 DEFAULT_STEPS = 10  # the authors' N
 MAX_STEPS = 100
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from iscam import LoadedModel, ModelSpec
 from iscam.images import Geometry
-from iscam.models.checkpoint import MEAN, STD, describe, make_transforms
-from iscam.models.table import LoadedModel, ModelSpec
+from iscam.models.describe import describe
+from iscam.models.preprocessing import MEAN, STD, make_transforms
 from tests import tiny_models
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -14,22 +14,13 @@ from PIL import Image
 from torchvision.transforms.functional import center_crop, resize
 
 import iscam
+from iscam import LoadedModel
 from iscam.explain import Explainer
 from iscam.methods import METHODS
-from iscam.models.table import LoadedModel
-from iscam.path import WEIGHTINGS
-from tests.test_methods import analysed, photo_of
+from iscam.settings import DEFAULT_SETTINGS, WEIGHTINGS
+from tests.cases import analysed, photo_of, state_of
 
 Tiny = Callable[..., LoadedModel]
-
-
-def state_of(network: torch.nn.Module) -> list[object]:
-    modules = [
-        (len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks), m.training)
-        for m in network.modules()
-    ]
-    parameters = [(p.requires_grad, p.grad is None, p.detach().clone()) for p in network.parameters()]
-    return [modules, [(r, g) for r, g, _ in parameters], torch.cat([p.flatten() for *_, p in parameters])]
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -42,7 +33,8 @@ def test_no_trace_is_left(tiny: Tiny, method: str, fails: bool) -> None:
     model.network.fc.weight.requires_grad_(False)
     before, image, grad_mode = state_of(model.network), analysis.forward.image.clone(), torch.is_grad_enabled()
     model.network.fail_at = model.network.calls + 1 if fails else 0
-    needs_a_pass = METHODS[method].needs & {"scores", "gradients", "ablation"}
+    passes = METHODS[method].passes(DEFAULT_SETTINGS)
+    needs_a_pass = passes.probes or passes.gradients
     if fails and needs_a_pass:
         with pytest.raises(RuntimeError, match="on purpose"):
             explainer.explain(analysis, method, samples=2, steps=2)
@@ -174,7 +166,7 @@ def test_a_subject_is_the_analysis_without_what_is_heavy(tiny: Tiny) -> None:
     explainer, analysis = analysed(tiny("TinyPooled"))
     subject = explainer.subject(analysis)
     assert (subject.photo, subject.crop, subject.layer) == (analysis.photo, analysis.crop, analysis.layer)
-    assert (subject.model, subject.categories) == (explainer.model.key, explainer.model.categories)
+    assert (subject.spec.key, subject.categories) == (explainer.model.key, explainer.model.categories)
     assert not any(isinstance(value, torch.Tensor) for value in vars(subject).values())
 
 

@@ -13,14 +13,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
+from iscam import Analysis, LoadedModel
 from iscam.engine.scores import noise_field
-from iscam.explain import Analysis, Explainer
 from iscam.methods import METHODS
-from iscam.models.table import LoadedModel
-from iscam.path import PATHS, WEIGHTINGS
+from iscam.path import PATHS
+from iscam.settings import WEIGHTINGS
 from tests import reference
+from tests.cases import analysed, photo_of
 
 Tiny = Callable[..., LoadedModel]
 NETWORKS = ("TinyPooled", "TinyInplace", "TinyMlpHead", "TinyReluHead", "TinyTokens")
@@ -28,21 +28,10 @@ SAMPLES, SEED, STEPS = 3, 11, 4
 TOLERANCE = 1e-4
 
 
-def photo_of(model: LoadedModel, seed: int = 5) -> Image.Image:
-    side = model.geometry.input_size
-    generator = np.random.default_rng(seed)
-    return Image.fromarray(generator.integers(0, 255, (side, side, 3), dtype=np.uint8))
-
-
-def analysed(model: LoadedModel) -> tuple[Explainer, Analysis]:
-    explainer = Explainer(model)
-    return explainer, explainer.analyse(photo_of(model))
-
-
 def twin(model: LoadedModel, analysis: Analysis, method: str, c: int, path: str, weighting: str) -> reference.Pair:
     network, layer = copy.deepcopy(model.network).double(), model.layer
     x = analysis.forward.image.double()
-    noise = torch.cat([noise_field(SEED, j, analysis.forward.image) for j in range(SAMPLES)]).double()
+    noise = torch.cat([noise_field((SEED, j), analysis.forward.image) for j in range(SAMPLES)]).double()
     if method == "is-cam":
         return reference.is_cam(network, layer, x, c, STEPS, path, weighting)
     if method == "score-cam":
@@ -179,7 +168,7 @@ def test_flat_and_dead_channels_get_no_weight_and_no_nan(tiny: Tiny) -> None:
     for method in METHODS:
         explanation = explainer.explain(analysis, method, samples=2, steps=3)
         assert np.isfinite(explanation.heatmap).all(), method
-        if "scores" in METHODS[method].needs:
+        if METHODS[method].predictable:
             assert explanation.weights[2] == explanation.weights[5] == 0, method
 
 

@@ -26,11 +26,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchcam.methods import CAM, ISCAM, SSCAM, ScoreCAM
 
-from iscam import load_model
-from iscam.explain import Analysis, Explainer
+from iscam import MODELS, Analysis, Explainer, LoadedModel, load_model
 from iscam.images import Geometry
-from iscam.models.checkpoint import MEAN, STD, describe, make_transforms
-from iscam.models.table import MODELS, LoadedModel
+from iscam.models.describe import describe
+from iscam.models.preprocessing import MEAN, STD, make_transforms
 
 ROUNDING = 1e-5  # relative to the largest value; measured: 2e-7 in weights, 1e-6 in maps (float32)
 NETWORKS = ("TinyPooled", "TinyMlpHead", "TinyReluHead")
@@ -207,7 +206,7 @@ def test_ss_cam_is_torch_cams_but_for_the_noise(tiny: Make, monkeypatch: pytest.
             self._distrib = SameNoise()
             return super()._get_weights(*arguments, **options)
 
-    monkeypatch.setattr("iscam.engine.scores.noise_field", lambda _seed, sample, photo: fields[sample] * photo)
+    monkeypatch.setattr("iscam.engine.scores.noise_field", lambda noise, photo: fields[noise[1]] * photo)
     ours = explainer.explain(analysis, "ss-cam", target, samples=samples)
     weights, _ = torch_cam(Peer, analysis, model, target, probability=True, num_samples=samples)
     assert ours.weights.std() > 1e-3
@@ -248,7 +247,7 @@ def grad_cam(
 
 def eq_19(analysis: Analysis, class_index: int, epsilon: float) -> NDArray[np.float32]:
     """Grad-CAM++ as we write it, one g^2 divided out, with an epsilon in the denominator of eq. 19 (arXiv 1710.11063)."""
-    activations, gradients = analysis.forward.activations.double(), analysis.gradients[class_index,].double()
+    activations, gradients = analysis.forward.activations.double(), analysis.gradients[class_index, (None,)].double()
     positive = gradients > 0
     g = gradients.where(positive, 1)
     denominators = 2 + g * activations.sum((1, 2), keepdim=True) + epsilon / g**2
@@ -308,8 +307,8 @@ def test_peers_record_what_an_in_place_relu_left(tiny: Make) -> None:
     ours, activations = explainer.explain(analysis, "hires-cam", target), analysis.forward.activations
     assert activations.min() < 0
     raw, _ = grad_cam(peers.HiResCAM, analysis, model, target)
-    assert_same((analysis.gradients[target,] * activations.relu()).sum(0).numpy(), raw)
-    assert_same(ours.raw, (analysis.gradients[target,] * activations).sum(0).relu().numpy())
+    assert_same((analysis.gradients[target, (None,)] * activations.relu()).sum(0).numpy(), raw)
+    assert_same(ours.raw, (analysis.gradients[target, (None,)] * activations).sum(0).relu().numpy())
     with ScoreCAM(model.network, model.layer) as extractor, torch.no_grad():
         model.network(analysis.forward.image)
         assert_same(activations.relu().numpy(), extractor.hook_a[0][0].numpy())

@@ -7,10 +7,11 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from iscam.methods import ENGINES, METHODS
+from iscam.methods import METHODS
+from iscam.settings import ENGINES
 from iscam.show import csv_text, encoded, markdown_table, new_figure, picture_of
 
-from .run import TORCHCAM, WITHOUT_BF16, PassTime, Report, Run
+from .figures import TORCHCAM, WITHOUT_BF16, PassTime, Report, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,8 +34,8 @@ def write_report(folder: Path, report: Report) -> None:
 
 def as_csv(runs: Sequence[Run]) -> str:
     """One row per map. What was not measured is empty: the error of an exact map, or of one without an exact twin."""
-    told = [run for run in runs if run.engine in (*ENGINES, TORCHCAM)]
-    return csv_text(COLUMNS, [[getattr(run, column) for column in COLUMNS] for run in told])
+    told = [vars(run.map) | vars(run) for run in runs if run.map.engine in (*ENGINES, TORCHCAM)]
+    return csv_text(COLUMNS, [[row[column] for column in COLUMNS] for row in told])
 
 
 def as_markdown(report: Report) -> str:
@@ -65,8 +66,8 @@ are the worst of them, and the peak is the largest. `against torch-cam` is the m
 def _run_rows(runs: Sequence[Run]) -> Sequence[Sequence[str]]:
     groups, rows = _grouped(runs), []
     for (model, name, engine), group in groups.items():
-        peer = {run.photo: run.seconds for run in groups.get((model, name, TORCHCAM), [])}
-        ratios = [peer[run.photo] / run.seconds for run in group if run.photo in peer]
+        peer = {run.map.photo: run.seconds for run in groups.get((model, name, TORCHCAM), [])}
+        ratios = [peer[run.map.photo] / run.seconds for run in group if run.map.photo in peer]
         outside = [1000 * run.outside / run.forward_passes for run in group if run.outside is not None]
         rows.append(
             (
@@ -79,7 +80,7 @@ def _run_rows(runs: Sequence[Run]) -> Sequence[Sequence[str]]:
                 f"{median(outside):.2f} ms a pass" if outside else "",
                 _extreme(min, [run.correlation for run in group], 5),
                 _extreme(max, [run.max_difference for run in group], 4),
-                _extreme(max, [run.estimated_error for run in group if run.engine != "exact"], 4),
+                _extreme(max, [run.estimated_error for run in group if run.map.engine != "exact"], 4),
                 f"{max(run.peak_mb for run in group):.0f}",
             )
         )
@@ -90,8 +91,9 @@ def _grouped(runs: Sequence[Run]) -> dict[tuple[str, str, str], list[Run]]:
     """The runs of all photos by model, map and engine, in that order."""
     groups: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
-        name = METHODS[run.method].label + (f", {run.steps} steps" if run.method == "is-cam" else "")
-        groups.setdefault((run.model, name, run.engine), []).append(run)
+        made, row = run.map, METHODS[run.map.method]
+        name = row.label + (f", {made.steps} steps" if "steps" in row.heeds else "")
+        groups.setdefault((made.model, name, made.engine), []).append(run)
     order = list(COLOURS)
     return dict(sorted(groups.items(), key=lambda item: (*item[0][:2], order.index(item[0][2]))))
 

@@ -6,15 +6,9 @@ do not. Each map starts from the photo file: reading, cropping, the first pass a
 
 from __future__ import annotations
 
-import copy
-import os
-import platform
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,10 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from iscam.engine import Backend, has_bf16
-from iscam.explain import Explainer, Explanation
+from iscam.explain import Explainer
 from iscam.images import read_photo
 from iscam.models import MODELS, LoadedModel, has_weights, load_model, load_untrained
+from iscam.results import Explanation
+
+from .figures import TORCHCAM, WITHOUT_BF16, Growth, MapOf, Report, Run
+from .machine import forget_peak, machine, peak_mb
+from .passes import contiguous, time_passes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,68 +33,8 @@ LONG = 50  # steps, of which the exact engine and peers run fewer photos: it tak
 PEER_PHOTOS = 2  # that torch-cam explains, with ten steps
 LONG_PHOTOS = 1
 GROWTH_STEPS = (1, 2, 5, 10, 20, 50, 100)
-SIZES = (0.5, 1.0, 1.5)  # of a network's input, in its own side
-PASSES = 16  # rows of the batch by which a pass is timed
-REPEATS = 5
-TORCHCAM, WITHOUT_BF16 = "torchcam", "fast, without bfloat16"  # beside the engines of `methods.ENGINES`
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One map: a row of benchmark.csv. `outside` is seconds beside the network; unknown for torch-cam, as the error is."""
-
-    model: str
-    method: str
-    engine: str
-    steps: int
-    photo: str
-    seconds: float
-    forward_passes: int
-    correlation: float | None
-    max_difference: float | None
-    peak_mb: float
-    estimated_error: float | None = None
-    outside: float | None = None
-
-
-@dataclass(frozen=True)
-class Growth:
-    """One map of the fast engine with one setting moved: `steps`, or the layer and with it the channels."""
-
-    model: str
-    what: str
-    value: int
-    seconds: float
-    forward_passes: int
-
-
-@dataclass(frozen=True)
-class PassTime:
-    """Milliseconds per image of one network at an input side: as torchvision builds it, precise, and rough passes.
-
-    `backend` says in words what makes the latter fast.
-    """
-
-    model: str
-    trained: bool
-    side: int
-    native: bool
-    backend: str
-    plain: float
-    precise: float
-    rough: float | None
-
-
-@dataclass(frozen=True)
-class Report:
-    """All that was measured, and on what machine."""
-
-    machine: str
-    runs: list[Run]
-    growth: list[Growth]
-    passes: list[PassTime]
 
 
 class CountedNetwork(nn.Module):
@@ -122,12 +60,12 @@ def benchmark(models: Sequence[str], photos: Sequence[Path], against: str | None
         raise ValueError("There are no photos to explain: name a folder of pictures with --photos.")
     if against is not None:
         _require_peer()
-    report = Report(_machine(against), [], [], [])
+    report = Report(machine(against), [], [], [])
     for key in models:
         trained = has_weights(key)
         model = load_model(key) if trained else load_untrained(MODELS[key])
         say(f"{model.label}: {'' if trained else 'no weights here, so '}passes")
-        report.passes.extend(_time_passes(model, trained))
+        report.passes.extend(time_passes(model, trained))
         if trained:
             for run in _explain_all(model, photos, against):
                 say(_line(run))
@@ -137,16 +75,13 @@ def benchmark(models: Sequence[str], photos: Sequence[Path], against: str | None
     return report
 
 
-# Maps
-
-
 def _explain_all(model: LoadedModel, photos: Sequence[Path], against: str | None) -> Iterator[Run]:
     """Every run of every photo, engines in turn."""
     fast, exact = Explainer(model, "fast"), Explainer(model, "exact")
     rougher = fast.backend.has_rough
     plain = Explainer(model, "fast")
     plain.backend.has_rough = False
-    peer = CountedNetwork(_contiguous(model)) if against is not None else None
+    peer = CountedNetwork(contiguous(model)) if against is not None else None
     for explainer in (fast, exact, plain):
         explainer.explain(explainer.analyse(photos[0]), steps=1)  # threads, batch sizes and pages of memory settle
     for number, photo in enumerate(photos):
@@ -158,7 +93,8 @@ def _explain_all(model: LoadedModel, photos: Sequence[Path], against: str | None
             exact_map = None if wanted is None else wanted[1].heatmap
             yield _explained(fast, photo, method, steps, exact_map)[0]
             if rougher:
-                yield _explained(plain, photo, method, steps, exact_map, WITHOUT_BF16)[0]
+                run = _explained(plain, photo, method, steps, exact_map)[0]
+                yield replace(run, map=replace(run.map, engine=WITHOUT_BF16))
             if peer is not None and number < PEER_PHOTOS and steps < LONG:
                 yield _peer(model, peer, photo, method, steps)
 
@@ -169,11 +105,10 @@ def _explained(
     method: str,
     steps: int,
     exact: NDArray[np.float32] | None,
-    engine: str | None = None,
     layer: str | None = None,
 ) -> tuple[Run, Explanation]:
     inside = explainer.backend.seconds
-    _forget_peak()
+    forget_peak()
     started = time.perf_counter()
     explanation = explainer.explain(explainer.analyse(photo, layer), method, steps=steps)
     seconds = time.perf_counter() - started
@@ -183,18 +118,14 @@ def _explained(
         correlation = float(np.corrcoef(explanation.heatmap.ravel(), exact.ravel())[0, 1])
         difference = float(np.abs(explanation.heatmap - exact).max())
     run = Run(
-        explainer.model.key,
-        method,
-        engine or explainer.engine,
-        steps,
-        photo.name,
-        seconds,
-        explanation.forward_passes,
-        correlation,
-        difference,
-        _peak_mb(),
-        explanation.estimated_error,
-        seconds - inside,
+        MapOf(explainer.model.key, method, explainer.engine, steps, photo.name),
+        seconds=seconds,
+        forward_passes=explanation.forward_passes,
+        correlation=correlation,
+        max_difference=difference,
+        peak_mb=peak_mb(),
+        estimated_error=explanation.estimated_error,
+        outside=seconds - inside,
     )
     return run, explanation
 
@@ -205,14 +136,14 @@ def _peer(model: LoadedModel, network: CountedNetwork, photo: Path, method: str,
 
     kind = {"is-cam": ISCAM, "score-cam": ScoreCAM}[method]
     network.rows = 0
-    _forget_peak()
+    forget_peak()
     started = time.perf_counter()
     image = model.transforms(read_photo(photo).image)[None]
     with kind(network, network.network.get_submodule(model.layer)) as extractor, torch.no_grad():
         logits = network(image)
         extractor(int(logits.argmax()), logits)
     seconds = time.perf_counter() - started
-    return Run(model.key, method, TORCHCAM, steps, photo.name, seconds, network.rows, None, None, _peak_mb())
+    return Run(MapOf(model.key, method, TORCHCAM, steps, photo.name), seconds, network.rows, None, None, peak_mb())
 
 
 def _require_peer() -> None:
@@ -220,11 +151,6 @@ def _require_peer() -> None:
         import torchcam.methods  # noqa: F401
     except ImportError as error:
         raise ValueError("--against torchcam needs torch-cam: pip install torchcam.") from error
-
-
-def _contiguous(model: LoadedModel) -> nn.Module:
-    """A copy of the network in the layout that torchvision builds."""
-    return copy.deepcopy(model.network).to(memory_format=torch.contiguous_format)
 
 
 def _grow(model: LoadedModel, photo: Path) -> Iterator[Growth]:
@@ -238,82 +164,8 @@ def _grow(model: LoadedModel, photo: Path) -> Iterator[Growth]:
         yield Growth(model.key, f"channels ({layer})", len(explanation.weights), run.seconds, run.forward_passes)
 
 
-# Passes
-
-
-def _time_passes(model: LoadedModel, trained: bool) -> Iterator[PassTime]:
-    plain, backend = _contiguous(model), Backend(model.network, model.folds)
-    kinds: list[Callable[[Tensor], Tensor]] = [plain, backend.logits]
-    if backend.has_rough:
-        kinds.append(partial(backend.logits, rough=True))
-    for size in SIZES:
-        side = round(size * model.geometry.input_size)
-        try:
-            times = _in_turn(kinds, torch.randn(PASSES, 3, side, side))
-        except AssertionError:  # torchvision's vision transformers accept one size alone
-            continue
-        yield PassTime(
-            model.key,
-            trained,
-            side,
-            size == 1,
-            backend.description,
-            times[0],
-            times[1],
-            times[2] if len(times) > 2 else None,
-        )
-
-
-def _in_turn(kinds: Sequence[Callable[[Tensor], Tensor]], images: Tensor) -> list[float]:
-    """The least milliseconds per image of each kind, of some rounds in which each has its turn."""
-    least = [float("inf")] * len(kinds)
-    with torch.no_grad():
-        for _ in range(REPEATS):
-            for place, run in enumerate(kinds):
-                started = time.perf_counter()
-                run(images)
-                least[place] = min(least[place], time.perf_counter() - started)
-    return [1000 * seconds / PASSES for seconds in least]
-
-
-# The machine
-
-
-def _machine(against: str | None) -> str:
-    cpu = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        cpu = names[0] if names else cpu
-    packages = ["torch", "torchvision", *(["torchcam"] if against else [])]
-    versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    kind = "with" if has_bf16(torch.device("cpu")) else "without"
-    memory = "peak memory per map" if _forget_peak() else "peak memory since the start"
-    return (
-        f"{cpu}, {os.cpu_count()} cores, threads: {torch.get_num_threads()}, {kind} bfloat16; "
-        f"Python {platform.python_version()}, {versions}; {memory}, in MB with everything imported"
-    )
-
-
-def _forget_peak() -> bool:
-    """Let the system measure the peak of resident memory anew. Returns whether it can."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return False
-    return True
-
-
-def _peak_mb() -> float:
-    status = Path("/proc/self/status")
-    if status.exists():
-        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(peak.split()[1]) / 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-
-
 def _line(run: Run) -> str:
-    text = f"{run.model} {run.photo}: {run.method} {run.steps} {run.engine} {run.seconds:.2f} s, {run.forward_passes} passes"
+    made = run.map
+    text = f"{made.model} {made.photo}: {made.method} {made.steps} {made.engine} {run.seconds:.2f} s"
+    text = f"{text}, {run.forward_passes} passes"
     return text if run.max_difference is None else f"{text}, off by {run.max_difference:.4f}"

@@ -8,10 +8,11 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
-from iscam.methods import DEFAULT_ENGINE, DEFAULT_METHODS, DEFAULT_SAMPLES, ENGINES, MAX_SAMPLES, METHODS
+from iscam.methods import DEFAULT_METHODS, METHODS
 from iscam.models import DEFAULT_MODEL, MODELS
-from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS, WEIGHTINGS
+from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS
 from iscam.project import EXAMPLES
+from iscam.settings import DEFAULT_ENGINE, DEFAULT_SAMPLES, ENGINES, MAX_SAMPLES, WEIGHTINGS
 from iscam.trust import CONTROLS, CURVE_STEPS, DEFAULT_METRICS, METRICS
 
 T = TypeVar("T")

@@ -29,11 +29,11 @@ RETRY = 16  # batches after which each size is tried once more, then after twice
 Swap = tuple[dict[str, Any], str, Any]  # a dictionary of a module, a name in it, and what to put there
 
 
-def has_bf16(device: torch.device) -> bool:
+def has_bf16(device: torch.device | str) -> bool:
     """Whether bfloat16 arithmetic pays on the device (on a CPU: AVX-512 BF16 or AMX; `ISCAM_NO_BF16=1` denies it)."""
     if os.environ.get("ISCAM_NO_BF16") == "1":
         return False
-    if device.type == "cuda":
+    if torch.device(device).type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
@@ -44,6 +44,14 @@ def set_threads() -> None:
         if not threads.isdecimal() or int(threads) < 1:
             raise ValueError(f"ISCAM_THREADS must be a whole number of threads, not {threads!r}.")
         torch.set_num_threads(int(threads))
+
+
+def require_device(device: str) -> None:
+    """Raises ValueError, one sentence, if the device is not `cpu` or a CUDA device that is there."""
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"The device must be cpu or cuda, not {device!r}.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("There is no CUDA device that torch can use here: choose the device cpu.")
 
 
 class Pace:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .scores import Probe
+from .passes import Probe
 
 GRID = 10  # points of a path that stand for a longer one
 STEPS = ((0.8,), (0.4, 0.8))  # shares of the path at which one point, and two, tell most about all of them
@@ -116,10 +116,10 @@ def _alike(known: Sequence[Probe], targets: Sequence[Probe]) -> Tensor:
     return mix
 
 
-def average(rung: Rung, blank: Tensor, logits: Tensor, column: int, weighting: str) -> Tensor:
+def average(rung: Rung, blank: Tensor, logits: Tensor, column: int, scale: str) -> Tensor:
     """z (C,) of the class in one column from logits of a blank photo (K,) and of the rung's probes (n, C, K)."""
     mix = rung.mix.to(logits.device)
-    if weighting == "logit":
+    if scale == "logit":
         shares = mix.mean(0)
         return shares[0] * blank[column] + (shares[1:, None] * logits[:, :, column]).sum(0)
     parts = []
@@ -129,11 +129,11 @@ def average(rung: Rung, blank: Tensor, logits: Tensor, column: int, weighting: s
     return torch.cat(parts).clamp(LEAST, MOST).logit()
 
 
-def averaged(z: Tensor, weighting: str) -> Tensor:
+def averaged(z: Tensor, scale: str) -> Tensor:
     """The mean probability, or the mean logit, that z stands for."""
-    return z if weighting == "logit" else z.sigmoid()
+    return z if scale == "logit" else z.sigmoid()
 
 
-def normed_weights(z: Tensor, weighting: str) -> Tensor:
+def normed_weights(z: Tensor, scale: str) -> Tensor:
     """Channel weights (C,) from z: mean probabilities, or the softmax over channels of mean logits."""
-    return z.softmax(0) if weighting == "logit" else z.sigmoid()
+    return z.softmax(0) if scale == "logit" else z.sigmoid()

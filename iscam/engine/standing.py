@@ -3,28 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from .estimate import likeness
 from .ladder import Rung, average
-from .scores import Probe, ScoreTable
+from .masks import flat_channels
+from .passes import Probe
+from .table import ScoreTable
+
+
+@dataclass(frozen=True, eq=False)
+class Channels:
+    """The live channels, which are those that have a mask: `places` (C,) in the layer, `maps` and `masks` (C, h * w)."""
+
+    places: Tensor
+    maps: Tensor
+    masks: Tensor
+
+    @classmethod
+    def of(cls, activations: Tensor) -> Channels:
+        """Those of a layer (C, h, w), in float64, whose sums are taken over thousands of terms."""
+        places = (~flat_channels(activations)).nonzero()[:, 0]  # (C,)
+        maps = activations[places].flatten(1).double()  # (C, h * w)
+        low, high = maps.amin(1, keepdim=True), maps.amax(1, keepdim=True)
+        return cls(places, maps, (maps - low) / (high - low))
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @cached_property
+    def field(self) -> Tensor:
+        """How alike the masks are: correlations (C, C)."""
+        return likeness(self.masks)
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """The scores of a photo as they are read for one ladder: `rungs`, of which `full` is the first that counts as all.
+
+    `has_rough` says whether rough passes are read at all.
+    """
+
+    table: ScoreTable
+    channels: Channels
+    rungs: tuple[Rung, ...]
+    full: int
+    has_rough: bool
+
+    @property
+    def audit(self) -> int:
+        """The rung on which rough passes are held against precise ones."""
+        return max(1, self.full - 1)
+
+    def logits(self, probes: Sequence[Probe], channels: Tensor, precise: bool = False) -> Tensor:
+        """Logits (n, c, W) of probes that have been run for the channels (c,)."""
+        places = self.channels.places[channels]
+        found = [self.table.distributions(probe, places, precise or not self.has_rough) for probe in probes]
+        return torch.stack(found) if found else self.table.blank_distribution().expand(0, len(channels), -1)
 
 
 class Standing:
     """Which channels stand on which rung: roughly or precisely (`has`), roughly (`rough`), precisely (`fine`); bool (C,)."""
 
-    def __init__(self, table: ScoreTable, rungs: Sequence[Rung], live: Tensor, has_rough: bool) -> None:
-        def every(rung: Rung, *kinds: bool) -> Tensor:
-            known = torch.ones(len(live), dtype=torch.bool, device=live.device)
-            for probe in rung.probes:
-                runs = [table.evaluated(probe.roughly() if rough else probe)[live] for rough in kinds]
-                known &= torch.stack(runs).any(0)
-            return known
+    def __init__(self, known: Known) -> None:
+        places = known.channels.places
 
-        self.fine = [every(rung, False) for rung in rungs]
-        self.rough = [every(rung, True) for rung in rungs]
-        self.has = [every(rung, True, False) for rung in rungs] if has_rough else self.fine
+        def every(rung: Rung, *kinds: bool) -> Tensor:
+            stands = torch.ones(len(places), dtype=torch.bool, device=places.device)
+            for probe in rung.probes:
+                runs = [known.table.evaluated(probe.roughly() if rough else probe)[places] for rough in kinds]
+                stands &= torch.stack(runs).any(0)
+            return stands
+
+        self.fine = [every(rung, False) for rung in known.rungs]
+        self.rough = [every(rung, True) for rung in known.rungs]
+        self.has = [every(rung, True, False) for rung in known.rungs] if known.has_rough else self.fine
 
 
 class ClassScores:
@@ -33,45 +90,27 @@ class ClassScores:
     Each is worked out once, when a channel has reached the rung; NaN before.
     """
 
-    def __init__(
-        self,
-        table: ScoreTable,
-        rungs: Sequence[Rung],
-        live: Tensor,
-        has_rough: bool,
-        class_index: int,
-        weighting: str,
-    ) -> None:
-        self._table, self._rungs, self._live, self._has_rough = table, rungs, live, has_rough
-        self._class, self._weighting = class_index, weighting
-        self.low = torch.full((len(rungs), len(live)), torch.nan, device=live.device)
-        self.high = self.low.clone()
+    def __init__(self, known: Known, class_index: int, scale: str) -> None:
+        self._known, self._class, self._scale = known, class_index, scale
+        places = known.channels.places
+        self.low = torch.full((len(known.rungs), len(places)), torch.nan, device=places.device)  # (R, C)
+        self.high = self.low.clone()  # (R, C)
 
-    def update(self, standing: Standing, precise: Sequence[int]) -> None:
-        """Work out what has become known, precisely on these rungs only."""
-        for place, rung in enumerate(self._rungs):
+    def update(self, standing: Standing) -> None:
+        """Work out what has become known; precisely on the rungs that are ever compared precisely."""
+        known = self._known
+        for place, rung in enumerate(known.rungs):
             self._fill(self.low[place], rung, standing.has[place], precise=False)
-            if place in precise:
+            if place == known.audit or place >= known.full:
                 self._fill(self.high[place], rung, standing.fine[place], precise=True)
 
-    def _fill(self, z: Tensor, rung: Rung, known: Tensor, precise: bool) -> None:
-        fresh = (known & z.isnan()).nonzero()[:, 0]
+    def _fill(self, z: Tensor, rung: Rung, stands: Tensor, precise: bool) -> None:
+        fresh = (stands & z.isnan()).nonzero()[:, 0]  # (c,)
         if len(fresh):
             z[fresh] = self.average(rung, fresh, precise)
 
     def average(self, rung: Rung, channels: Tensor, precise: bool = False) -> Tensor:
-        """z (c,) of channels that stand on a rung."""
-        logits = self.logits(rung.probes, channels, precise)
-        return average(rung, self.blank(), logits, self._table.column(self._class), self._weighting)
-
-    def logits(self, probes: Sequence[Probe], channels: Tensor, precise: bool = False) -> Tensor:
-        """Logits (n, c, W) of probes that have been run for the channels."""
-        found = [
-            self._table.distributions(probe, self._live[channels], precise or not self._has_rough) for probe in probes
-        ]
-        return torch.stack(found) if found else self.blank().expand(0, len(channels), -1)
-
-    def blank(self) -> Tensor:
-        """Logits (W,) of a blank photo; of the whole photo while no path has led through the blank one."""
-        table = self._table
-        return table.condensed(table.columns((table.photo if table.blank is None else table.blank)[None]))[0]
+        """z (c,) of channels (c,) that stand on a rung."""
+        logits = self._known.logits(rung.probes, channels, precise)  # (n, c, W)
+        table = self._known.table
+        return average(rung, table.blank_distribution(), logits, table.column(self._class), self._scale)

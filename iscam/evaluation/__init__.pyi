@@ -1,9 +1,12 @@
+from .crew import join_crew as join_crew
+from .crew import machine as machine
 from .dataset import Item as Item
 from .dataset import find_items as find_items
 from .dataset import sample as sample
-from .run import Settings as Settings
+from .plan import Conditions as Conditions
+from .plan import Maps as Maps
+from .plan import Measures as Measures
+from .plan import Network as Network
 from .run import evaluate as evaluate
-from .run import join_crew as join_crew
-from .run import machine as machine
 from .summary import FILES as FILES
 from .summary import write_evaluation as write_evaluation

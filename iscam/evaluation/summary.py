@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from iscam.trust import ARROWS, CONTROLS, METRICS, protocol
 if TYPE_CHECKING:
     from PIL import Image
 
-    from .run import Evaluation, Settings
+    from .run import Evaluation
 
 FILES = ("rows.csv", "summary.csv", "summary.md", "figure.png", "settings.json")
 RESAMPLES = 2000  # of the bootstrap
@@ -42,7 +42,7 @@ def summarise(evaluation: Evaluation) -> list[Line]:
     All methods are resampled together, so that the same evaluation always gives the same intervals.
     """
     rows = evaluation.rows
-    methods, metrics = list(dict.fromkeys(row["method"] for row in rows)), evaluation.settings.metrics
+    methods, metrics = list(dict.fromkeys(row["method"] for row in rows)), evaluation.conditions.measures.metrics
     photos = {name: place for place, name in enumerate(dict.fromkeys(row["file"] for row in rows))}
     values = np.full((len(photos), len(methods), len(metrics)), np.nan)
     for row in rows:
@@ -82,10 +82,11 @@ def _resampled(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def write_evaluation(folder: Path, evaluation: Evaluation, machine: Mapping[str, object]) -> None:
     """Write the five files into a folder, each whole."""
-    lines, settings = summarise(evaluation) if evaluation.rows else [], evaluation.settings
+    lines, conditions = summarise(evaluation) if evaluation.rows else [], evaluation.conditions
+    measures = conditions.measures
     record = {
-        "settings": asdict(settings),
-        "protocol": {key: protocol(key, settings.curve_steps) for key in settings.metrics},
+        "settings": conditions.record(),
+        "protocol": {key: protocol(key, measures.curve_steps) for key in measures.metrics},
         "photos": len({row["file"] for row in evaluation.rows}),
         "problems": evaluation.problems,
         **machine,
@@ -93,7 +94,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, machine: Mapping[str,
     text = json.dumps(record, indent=2, ensure_ascii=False)
     # bytes of a file's name that are no UTF-8 reach us as lone surrogates
     rows, whole = (part.encode("utf-8", "backslashreplace") for part in (rows_csv(evaluation), text + "\n"))
-    figure = encoded(as_figure(lines, settings))
+    figure = encoded(as_figure(lines, measures.metrics))
     contents: tuple[str | bytes, ...] = rows, summary_csv(lines), as_markdown(evaluation, lines), figure, whole
     for name, content in zip(FILES, contents, strict=True):
         write_whole(folder / name, content)
@@ -101,8 +102,9 @@ def write_evaluation(folder: Path, evaluation: Evaluation, machine: Mapping[str,
 
 def rows_csv(evaluation: Evaluation) -> str:
     """One row per photo and method; what was not measured is empty."""
-    boxes = ("box_area",) if "energy" in evaluation.settings.metrics else ()
-    heads = ("file", "method", "class_index", "probability", *evaluation.settings.metrics, *boxes)
+    metrics = evaluation.conditions.measures.metrics
+    boxes = ("box_area",) if any(METRICS[key].needs == "box" for key in metrics) else ()
+    heads = ("file", "method", "class_index", "probability", *metrics, *boxes)
     heads += ("seconds", "forward_passes")
     return csv_text(heads, [[row[head] for head in heads] for row in evaluation.rows])
 
@@ -113,28 +115,30 @@ def summary_csv(lines: Sequence[Line]) -> str:
 
 def as_markdown(evaluation: Evaluation, lines: Sequence[Line]) -> str:
     """A table for people, in per cent, with the controls below the methods, and how it was measured."""
-    settings, table = evaluation.settings, {(line.method, line.metric): line for line in lines}
-    metrics = [key for key in settings.metrics if any(line.metric == key for line in lines)]
+    conditions = evaluation.conditions
+    network, maps, measures = conditions.network, conditions.maps, conditions.measures
+    table = {(line.method, line.metric): line for line in lines}
+    metrics = [key for key in measures.metrics if any(line.metric == key for line in lines)]
     photos = len({row["file"] for row in evaluation.rows})
     heads = ["method", *(f"{METRICS[key].label} % {ARROWS[METRICS[key].better]}" for key in metrics)]
     cells = [
         [f"{method} (control)" if method in CONTROLS else method, *(_cell(table.get((method, key))) for key in metrics)]
         for method in dict.fromkeys(line.method for line in lines)
     ]
-    whom = "the class that the network predicts" if settings.target == "predicted" else "the labelled class"
+    whom = "the class that the network predicts" if maps.target == "predicted" else "the labelled class"
     notes = [
-        f"{settings.model}, layer {settings.layer}, {photos} photos, {whom}; IS-CAM with N = {_several(settings.steps)}, "
-        f"{_several(settings.path)} path, {_several(settings.weighting)} weighting, {settings.engine} engine. Means over the "
+        f"{network.model}, layer {network.layer}, {photos} photos, {whom}; IS-CAM with N = {_several(maps.steps)}, "
+        f"{_several(maps.path)} path, {_several(maps.weighting)} weighting, {maps.engine} engine. Means over the "
         "photos, with 95 % bootstrap intervals.",
-        *(protocol(key, settings.curve_steps) + "." for key in settings.metrics),
+        *(protocol(key, measures.curve_steps) + "." for key in measures.metrics),
     ]
     areas = {row["file"]: row["box_area"] for row in evaluation.rows if row.get("box_area")}
-    if any(METRICS[key].needs == "box" for key in settings.metrics):
+    if any(METRICS[key].needs == "box" for key in measures.metrics):
         share = f", which take up {100 * float(np.mean(list(areas.values()))):.1f} % of it in the mean" if areas else ""
         notes.append(f"The network's crop shows something of the boxes of {len(areas)} of the {photos} photos{share}.")
     if any(line.low == line.high for line in lines):
         notes.append("An interval of no width says only that all photos agreed.")
-    if {"average-drop", "increase"} & set(metrics):
+    if any(METRICS[key].needs == "masked" for key in metrics):
         notes.append(
             "Fake-CAM hides one pixel: a method that it beats in drop and increase has not been shown to be worse."
         )
@@ -153,9 +157,9 @@ def _cell(line: Line | None) -> str:
     return "" if line is None else f"{100 * line.mean:.1f} [{100 * line.low:.1f}, {100 * line.high:.1f}]"
 
 
-def as_figure(lines: Sequence[Line], settings: Settings) -> Image.Image:
+def as_figure(lines: Sequence[Line], metrics: Sequence[str]) -> Image.Image:
     """The means with their intervals, one plot per metric, the controls in grey."""
-    metrics = [key for key in settings.metrics if any(line.metric == key for line in lines)]
+    metrics = [key for key in metrics if any(line.metric == key for line in lines)]
     methods = list(dict.fromkeys(line.method for line in lines))
     across = min(3, max(1, len(metrics)))
     down = -(-len(metrics) // across) or 1

@@ -9,9 +9,15 @@ from .export import write_whole as write_whole
 from .export import zipped as zipped
 from .integration import Integration as Integration
 from .integration import integrate as integrate
+from .render import CELLS as CELLS
 from .render import COLOUR_MAPS as COLOUR_MAPS
 from .render import OPACITY as OPACITY
 from .render import VIEWS as VIEWS
+from .render import cells as cells
+from .render import colour_bar as colour_bar
+from .render import comparison_figure as comparison_figure
+from .render import crop_on_photo as crop_on_photo
+from .render import draw_map as draw_map
 from .render import encoded as encoded
 from .render import new_figure as new_figure
 from .render import picture_of as picture_of

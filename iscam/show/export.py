@@ -10,14 +10,15 @@ import platform
 import uuid
 import zipfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
-from iscam.explain import Explanation, Subject
 from iscam.project import __version__
+from iscam.results import Explanation, Subject
 
 from .render import COLOUR_MAPS, OPACITY, comparison_figure
 
@@ -56,26 +57,19 @@ def describe_run(
 ) -> dict[str, object]:
     """The JSON record of one photo: what was asked, of which weights, and what came out; `metrics` by method, if measured."""
 
-    def named(index: int) -> dict[str, object]:
-        return {
-            "index": index,
-            "category": subject.categories[index],
-            "probability": float(subject.probabilities[index]),
-        }
-
     first = explanations[0]
     record: dict[str, object] = {
         "schema": SCHEMA,
         "photo": subject.photo.name,
         "photo_size": list(subject.photo.size),
         "crop": list(subject.crop),
-        "model": subject.model,
+        "model": subject.spec.key,
         "weights_sha256": subject.weights_sha256,
         "layer": subject.layer,
         "engine": engine,
         "settings": dict(settings),
-        "target": named(first.class_index),
-        "predictions": [named(prediction.index) for prediction in subject.predictions],
+        "target": asdict(first.target),
+        "predictions": [asdict(prediction) for prediction in subject.predictions],
         "methods": {
             e.method: {
                 "seconds": round(e.seconds, 4),
@@ -88,8 +82,8 @@ def describe_run(
         },
         "versions": versions(),
     }
-    if first.against_index is not None:
-        record["against"] = named(first.against_index)
+    if first.against is not None:
+        record["against"] = asdict(first.against)
     if metrics:
         record["metrics"] = {method: dict(values) for method, values in metrics.items()}
     return record
@@ -135,7 +129,7 @@ def results(
     metrics: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
 ) -> dict[str, bytes]:
     """The files of one photo, by suffix: the figure, the maps ("<key>" heatmap, "<key>.raw") and the record."""
-    title = f"{_heading(subject.photo.name)} · {_heading(subject.label)} · {subject.layer}"
+    title = f"{_heading(subject.photo.name)} · {_heading(subject.spec.label)} · {subject.layer}"
     figure, arrays = io.BytesIO(), io.BytesIO()
     comparison_figure(subject.photo, subject.crop, explanations, title, colours, opacity).save(figure, "PNG")
     maps = {e.method: e.heatmap for e in explanations} | {f"{e.method}.raw": e.raw for e in explanations}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from iscam.explain import Explanation
+    from iscam.results import Explanation
 
     Map = npt.NDArray[np.float32]
 
@@ -155,7 +155,7 @@ def comparison_figure(
     """The photo with the network's crop, then every map with its method, class, probability, seconds and note."""
     from matplotlib.cm import ScalarMappable
 
-    signed = [explanation.against_index is not None for explanation in explanations]
+    signed = [explanation.against is not None for explanation in explanations]
     pictures = [("Photo", "what the network sees is framed", crop_on_photo(photo, crop))]
     for explanation, minus in zip(explanations, signed, strict=True):
         picture = draw_map(photo, crop, explanation.heatmap, "overlay", colours, opacity, minus)

@@ -12,28 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from iscam.explain import Analysis, Explainer, Explanation, Stopped
+from iscam.explain import Explainer
+from iscam.results import Analysis, Explanation, Outcome, Prediction, Stopped
 
 from .controls import CONTROLS
-from .metrics import (
-    CURVE_STEPS,
-    METRICS,
-    Box,
-    Curve,
-    adcc,
-    area_share,
-    average_drop,
-    average_gain,
-    confidences,
-    deletion,
-    energy,
-    increase,
-    inserted,
-    insertion,
-    pointing,
-    road,
-    taken_at,
-)
+from .curves import CURVE_STEPS, Curve, inserted, taken_at
+from .metrics import METRICS, Box, Measurement, area_share
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,14 +36,29 @@ Explain = Callable[[Analysis], Explanation]  # the same method with the same set
 
 
 def control(analysis: Analysis, key: str, class_index: int, category: str, seed: int = 0) -> Explanation:
-    """The map of a control, one of CONTROLS; a photo always gets the same."""
+    """The map of a control, one of CONTROLS; a photo always gets the same.
+
+    >>> import iscam
+    >>> from iscam.trust import control
+    >>> analysis = iscam.Explainer(iscam.load_model("photo11")).analyse("assets/examples/chelsea.jpg")
+    >>> control(analysis, "gaussian", 1, "cat").heatmap.max()
+    np.float32(1.0)
+    """
     (height, width), (rows, columns) = analysis.forward.image.shape[2:], analysis.forward.activations.shape[1:]
     photo = analysis.photo
     digest = photo.sha256 or hashlib.sha256(photo.image.tobytes()).hexdigest()  # a PIL image comes without one
     own = (seed + int(digest[:12], 16)) % 2**32
     heatmap = CONTROLS[key].draw((rows, columns), (height, width), own).numpy()
-    probability = float(analysis.probabilities[class_index])
-    return Explanation(key, class_index, category, probability, None, heatmap, heatmap, 0.0, 0, 0.0, True, "")
+    return Explanation(
+        method=key,
+        target=Prediction(class_index, category, float(analysis.probabilities[class_index])),
+        against=None,
+        weights=None,
+        raw=heatmap,
+        heatmap=heatmap,
+        outcome=Outcome(0.0, 0, 0.0, complete=True),
+        note="",
+    )
 
 
 def assess(
@@ -85,10 +84,17 @@ def assess(
     Raises:
         ValueError: an unknown metric, a contrast, or a network that gives no finite scores; one sentence.
         Stopped: `stop` was set before all was measured.
+
+    >>> import iscam
+    >>> from iscam.trust import assess
+    >>> explainer = iscam.Explainer(iscam.load_model("photo11"))
+    >>> analysis = explainer.analyse("assets/examples/chelsea.jpg")
+    >>> sorted(assess(explainer, analysis, explainer.explain(analysis, "cam"), ("average-drop", "deletion")).values)
+    ['average-drop', 'deletion']
     """
     if unknown := [key for key in metrics if key not in METRICS]:
         raise ValueError(f"There is no metric {unknown[0]!r}: choose from {', '.join(METRICS)}.")
-    if explanation.against_index is not None:
+    if explanation.against is not None:
         raise ValueError("The map of a contrast is signed, so it cannot mask a photo.")
     image = analysis.forward.image
     heatmap = torch.from_numpy(explanation.heatmap).to(image)
@@ -100,32 +106,26 @@ def assess(
         if explanation.method in CONTROLS:
             return heatmap
         if again is None:
-            raise ValueError("ADCC needs the method once more.")
+            raise ValueError("The metric needs the method once more: pass `again`.")
         found = again(explainer.changed(analysis, masked))
         if not found.complete:
             raise Stopped
         return torch.from_numpy(found.heatmap).to(image)
 
+    seen = None if box is None else on_map(box, analysis.crop, (heatmap.shape[1], heatmap.shape[0]))
+    area = None if seen is None else area_share(heatmap, seen)
+    case = Measurement(score, explain, image, heatmap, seen, steps, seed)
     values: dict[str, float] = {}
     curves: dict[str, Curve] = {}
-    if {"average-drop", "increase", "average-gain"} & set(metrics):
-        p, q = confidences(score, image, heatmap)
-        values |= {"average-drop": average_drop(p, q), "increase": increase(p, q), "average-gain": average_gain(p, q)}
-    for key, curve in (("insertion", insertion), ("deletion", deletion)):
-        if key in metrics:
-            curves[key] = curve(score, image, heatmap, steps)
-            values[key] = curves[key].area
-    if "adcc" in metrics:
-        values["adcc"] = adcc(score, explain, image, heatmap)
-    if "road" in metrics:
-        values["road"] = road(score, image, heatmap, seed=seed)
-    area = None
-    if box is not None:
-        seen = on_map(box, analysis.crop, (heatmap.shape[1], heatmap.shape[0]))
-        area = area_share(heatmap, seen)
-        if area > 0:
-            values |= {"pointing": pointing(heatmap, seen), "energy": energy(heatmap, seen)}
-    return Faithfulness({key: values[key] for key in METRICS if key in values and key in metrics}, curves, area)
+    for key, row in METRICS.items():
+        if key not in metrics or (row.needs == "box" and not area):
+            continue
+        found = row.measure(case)
+        if isinstance(found, Curve):
+            curves[key], values[key] = found, found.area
+        else:
+            values[key] = found
+    return Faithfulness(values, curves, area)
 
 
 def turns(explanation: Explanation, steps: int) -> NDArray[np.uint8]:

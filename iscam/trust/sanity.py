@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from iscam.explain import Analysis, Explainer, Explanation
+from iscam.explain import Explainer
 from iscam.methods import METHODS
 from iscam.models import LoadedModel, linear_head
+from iscam.results import Analysis, Explanation
 from iscam.show import csv_text, new_figure, picture_of
 
 from .metrics import pearson

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +9,14 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from iscam.images import read_photo
-from iscam.methods import DEFAULT_ENGINE, DEFAULT_METHODS, ENGINES, METHODS
+from iscam.methods import DEFAULT_METHODS, METHODS
 from iscam.models import DEFAULT_MODEL, MODELS
-from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS, WEIGHTINGS
+from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS
 from iscam.project import EXAMPLES
-from iscam.show import COLOUR_MAPS, OPACITY, VIEWS
-from iscam.trust import CONTROLS
-from iscam.ui.done import Question
-from iscam.ui.seen import PERTURBATIONS, SHARE, SLOW_METRICS
-
-
-@dataclass(frozen=True)
-class Look:
-    """How maps are drawn, and which perturbed photo is shown: by whose map, how, and which percentage of its pixels."""
-
-    opacity: float = OPACITY
-    colours: str = COLOUR_MAPS[0]
-    view: str = VIEWS[0]
-    by: str = DEFAULT_METHODS[0]
-    how: str = PERTURBATIONS[0]
-    share: int = SHARE
+from iscam.settings import DEFAULT_ENGINE, ENGINES, WEIGHTINGS, Settings
+from iscam.show import COLOUR_MAPS, VIEWS
+from iscam.ui.done.question import Question
+from iscam.ui.seen.canvas import Look
 
 
 def session(request: gr.Request) -> str:
@@ -77,7 +63,7 @@ def question(
         raise ValueError("There is no photo: upload one, paste one, or take an example.")
     read = read_photo(file, allowed=[Path(get_upload_folder()), EXAMPLES])
     chosen = tuple(key for key in METHODS if key in methods)
-    return Question(read, model, layer, target, against, whole(steps), chosen, path, weighting, engine)
+    return Question(read, model, layer, target, against, chosen, Settings(whole(steps), path, weighting), engine)
 
 
 def whole(steps: Any) -> int:
@@ -89,44 +75,10 @@ def whole(steps: Any) -> int:
     return int(steps)
 
 
-def metrics(also: Any) -> tuple[str, ...]:
-    """Metrics that are to be measured beside the usual ones."""
-    known = isinstance(also, (list, tuple)) and all(isinstance(key, str) and key in SLOW_METRICS for key in also)
-    if not known:
-        raise ValueError(f"What can be measured as well is {' and '.join(SLOW_METRICS)}.")
-    return tuple(key for key in SLOW_METRICS if key in also)
-
-
-def box(text: Any, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
-    """A box (l, t, r, b) in pixels of a photo of that size, from percentages of it; None from no text."""
-    parts = re.split(r"[\s,;%]+", text.strip(" ,;%")) if isinstance(text, str) and len(text) < 100 else []
-    if parts in ([], [""]):
-        return None
-    try:
-        left, top, right, bottom = (float(part) for part in parts)
-    except ValueError:
-        left = top = right = bottom = -1.0
-    if not (0 <= left < right <= 100 and 0 <= top < bottom <= 100):
-        raise ValueError("A box is four numbers: left, top, right and bottom, in per cent of the photo.")
-    width, height = size[0] / 100, size[1] / 100
-    return left * width, top * height, right * width, bottom * height
-
-
-def look(
-    opacity: Any,
-    colours: Any,
-    view: Any,
-    by: Any = Look.by,
-    how: Any = Look.how,
-    share: Any = Look.share,
-) -> Look:
+def look(opacity: Any, colours: Any, view: Any) -> Look:
     """How the maps are to be drawn."""
     if isinstance(opacity, bool) or not isinstance(opacity, (int, float)) or not 0 <= opacity <= 1:
         raise ValueError("The opacity lies between 0 and 1.")
     if colours not in COLOUR_MAPS or view not in VIEWS:
         raise ValueError(f"Colour maps are {', '.join(COLOUR_MAPS)}; views are {', '.join(VIEWS)}.")
-    if by not in (*METHODS, *CONTROLS) or how not in PERTURBATIONS:
-        raise ValueError(f"A photo is perturbed by {', '.join(PERTURBATIONS)}, along a method's or a control's map.")
-    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 100:
-        raise ValueError("The share of the pixels lies between 0 and 100 %.")
-    return Look(opacity, colours, view, by, how, round(share))
+    return Look(opacity, colours, view)

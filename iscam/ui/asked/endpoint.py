@@ -10,16 +10,19 @@ from gradio import events
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
-from iscam.methods import DEFAULT_ENGINE, DEFAULT_METHODS
+from iscam import show
+from iscam.methods import DEFAULT_METHODS
 from iscam.models import DEFAULT_MODEL
-from iscam.path import DEFAULT_STEPS, PATHS, WEIGHTINGS
-from iscam.show import render
-from iscam.ui.done import Analysed, Bench, Failed, Mapped, Refused, Worker
+from iscam.path import DEFAULT_STEPS, PATHS
+from iscam.settings import DEFAULT_ENGINE, WEIGHTINGS
+from iscam.ui.done.bench import Bench
+from iscam.ui.done.news import Analysed, Failed, Mapped, Refused
+from iscam.ui.done.worker import Worker
 
 from . import checks
 
 if TYPE_CHECKING:
-    from iscam.explain import Subject
+    from iscam.results import Subject
 
 
 def add(worker: Worker, bench: Bench) -> None:
@@ -77,7 +80,7 @@ def _answer(all_news: list[object], model: str) -> dict[str, Any]:
             case Refused(method, sentence):
                 refused[method] = sentence
     assert subject is not None  # else the job has failed
-    png = render.encoded(render.comparison_figure(subject.photo, subject.crop, maps))
+    png = show.encoded(show.comparison_figure(subject.photo, subject.crop, maps))
     file = save_bytes_to_cache(png, "explanation.png", get_upload_folder())
     return {
         "model": model,

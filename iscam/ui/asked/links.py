@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from iscam.images import read_photo
 from iscam.project import EXAMPLES
-from iscam.ui.done import Question
+from iscam.ui.done.question import Question
 
 NAMES = ("model", "layer", "class", "against", "steps", "methods", "path", "weighting", "engine", "example")
 
@@ -21,10 +21,10 @@ def query(question: Question, target: int) -> str:
         "layer": question.place[2],
         "class": target,
         "against": question.against,
-        "steps": question.steps,
+        "steps": question.settings.steps,
         "methods": ",".join(question.methods),
-        "path": question.path,
-        "weighting": question.weighting,
+        "path": question.settings.path,
+        "weighting": question.settings.weighting,
         "engine": question.engine,
         "example": _digests().get(question.photo.sha256),
     }

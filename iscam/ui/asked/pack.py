@@ -1,74 +1,80 @@
-"""What a visitor takes along: the results as a zip, and the command line that makes them again."""
+"""What a visitor takes along: the results as a zip, the command line that makes them again, and a link."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
-from iscam.methods import DEFAULT_ENGINE, DEFAULT_SAMPLES
+from iscam import show
+from iscam.methods import METHODS
 from iscam.models import DEFAULT_MODEL
-from iscam.path import DEFAULT_STEPS, PATHS, WEIGHTINGS
-from iscam.ui.done import Question
+from iscam.settings import DEFAULT_ENGINE, DEFAULT_TOLERANCE, Settings
+from iscam.ui.done.faithfulness import figures
+from iscam.ui.seen import html
+from iscam.ui.seen.face import Shelf
+from iscam.ui.seen.shown import Shown
 
-from .checks import Look
+from . import links
+from .tab import Glance
 
 if TYPE_CHECKING:
-    from iscam.explain import Explanation, Subject
-
-TOLERANCE = 0.01  # of the page's explainers, which are made with the library's defaults
-SEED = 0
+    from iscam import Explanation
 
 
-def settings(question: Question) -> dict[str, object]:
-    """What a page remembers of a question, to say how its maps were made."""
+def offered(glance: Glance) -> Shelf:
+    """What the tab Export offers of the maps on the page."""
+    shown, subject = glance.shown, glance.shown.subject
+    if subject is None or not shown.maps.found:
+        return {"download": gr.update(value=None, interactive=False), "command": "", "link": ""}
+    first = next(iter(_ordered(shown).values()))
+    measured = figures(glance.told("faithfulness"), subject, first)
+    link = links.query(glance.question, first.class_index)
+    example = "example=" in link
+    remark = "" if example else "The link brings back the settings, not the photo, which is not kept on the server."
     return {
-        "steps": question.steps,
-        "path": question.path,
-        "weighting": question.weighting,
-        "engine": question.engine,
-    } | {
-        name: index for name, index in (("target", question.target), ("against", question.against)) if index is not None
+        "download": gr.update(value=zip_file(shown, measured), interactive=True),
+        "command": command(shown),
+        "link": f"{glance.origin}/?{link}",
+        "remark": html.notice([(remark, False)]),
     }
 
 
-def command(subject: Subject, explanations: Sequence[Explanation], asked: dict[str, object]) -> str:
-    """The command line that makes the maps again from the photo's file."""
-    defaults = {
-        "model": DEFAULT_MODEL,
-        "steps": DEFAULT_STEPS,
-        "path": PATHS[0],
-        "weighting": WEIGHTINGS[0],
-        "engine": DEFAULT_ENGINE,
-    }
-    options = {"model": subject.model, **{name: asked.get(name) for name in ("steps", "path", "weighting", "engine")}}
+def _ordered(shown: Shown) -> dict[str, Explanation]:
+    return {key: shown.maps.found[key] for key in METHODS if key in shown.maps.found}
+
+
+def command(shown: Shown) -> str:
+    """The command line that makes the maps on the page again from the photo's file."""
+    subject, explanations, terms = shown.subject, _ordered(shown), shown.terms
+    assert subject is not None
+    asked = {name: getattr(terms.settings, name) for name in ("steps", "path", "weighting")}
+    options = {"model": subject.spec.key, **asked, "engine": terms.engine}
+    defaults = asdict(Settings()) | {"model": DEFAULT_MODEL, "engine": DEFAULT_ENGINE}
     words = ["python", "-m", "iscam", "explain", subject.photo.name]
     for name, value in options.items():
-        if value is not None and value != defaults[name]:
+        if value != defaults[name]:
             words += [f"--{name}", str(value)]
-    words += ["--layer", subject.layer, "--target", str(explanations[0].class_index)]
-    words += ["--methods", ",".join(explanation.method for explanation in explanations)]
+    first = next(iter(explanations.values()))
+    words += ["--layer", subject.layer, "--target", str(first.class_index)]
+    words += ["--methods", ",".join(explanations)]
     return shlex.join(words)
 
 
-def zip_file(
-    subject: Subject,
-    explanations: Sequence[Explanation],
-    asked: dict[str, object],
-    look: Look,
-    metrics: Mapping[str, Mapping[str, float]],
-) -> str:
+def zip_file(shown: Shown, metrics: Mapping[str, Mapping[str, float]]) -> str:
     """The path of a zip with the results, in the folder from which a page may download."""
-    from iscam.show import results, zipped
-
-    recorded = {name: asked.get(name) for name in ("steps", "path", "weighting")}
-    recorded |= {"seed": SEED, "samples": DEFAULT_SAMPLES, "tolerance": TOLERANCE}
-    files = results(subject, explanations, str(asked["engine"]), recorded, look.colours, look.opacity, metrics)
+    subject, look, terms = shown.subject, shown.look, shown.terms
+    assert subject is not None
+    recorded = asdict(terms.settings) | {"tolerance": DEFAULT_TOLERANCE}
+    maps = list(_ordered(shown).values())
+    files = show.results(subject, maps, terms.engine, recorded, look.colours, look.opacity, metrics)
     stem = re.sub(r"[^\w.-]+", "_", Path(subject.photo.name).stem)[:60] or "photo"
-    content = zipped(stem, files, command(subject, explanations, asked))
+    content = show.zipped(stem, files, command(shown))
     return str(save_bytes_to_cache(content, f"{stem}.iscam.zip", get_upload_folder()))

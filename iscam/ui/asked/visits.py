@@ -7,8 +7,8 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from iscam.ui.done import Job
-from iscam.ui.seen import Shown
+from iscam.ui.done.worker import Job
+from iscam.ui.seen.shown import Shown
 
 KEPT_PAGES = 64
 NOWHERE = "", ""  # what a page has asked about whose question was stopped before it was answered
@@ -26,22 +26,25 @@ class Turn:
 class Studied:
     """What a tab shows: the news so far of a study, and of which maps (not their question, which holds a full-size photo)."""
 
-    kind: str
+    tab: str
     maps: Hashable
-    news: list[object]
+    told: list[object]
 
 
 @dataclass(eq=False)
 class Visit:
-    """What is remembered of a page: what it shows, whose turn it is, and which photo and model it has asked about."""
+    """What is remembered of a page: what it shows, whose turn it is, and which photo and model it has asked about.
+
+    `told` is the path of the photo that the page told of last, `chosen` what was chosen in a tab when it was asked last.
+    """
 
     shown: Shown | None = None
     turn: Turn | None = None
     asked: tuple[str, str] | None = None  # the photo's digest and the model
-    told: object = "none yet"  # the path of the photo that the page told of last
+    told: object = "none yet"
     tab: str = "compare"
     studied: Studied | None = None
-    box: object = ""  # what stood in the box when it was measured last
+    chosen: dict[str, list[object]] = field(default_factory=dict)
 
 
 class Visits:

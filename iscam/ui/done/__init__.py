@@ -1,5 +1,2 @@
-"""What is done for a page: the one compute thread, its work and its news. Nothing here knows gradio."""
-
-import lazy_loader
-
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+"""What is done for a page: the one compute thread, its work and its news. Nothing here knows gradio, and no torch is
+loaded before a job needs it."""

@@ -11,7 +11,8 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+
+from .news import Failed
 
 MAX_WAITING = 8
 TICK = 0.3  # seconds after which a reader without news is given control, to notice that its visitor has left
@@ -19,13 +20,6 @@ TICK = 0.3  # seconds after which a reader without news is given control, to not
 log = logging.getLogger(__name__)
 
 Work = Callable[["Job"], None]
-
-
-@dataclass(frozen=True)
-class Failed:
-    """News: the job ended with this sentence."""
-
-    sentence: str
 
 
 class Job:

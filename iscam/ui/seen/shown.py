@@ -8,41 +8,73 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from iscam.methods import METHODS, doubt
+from iscam.methods import METHODS
 from iscam.models import MODELS
-from iscam.ui.asked import Look
-from iscam.ui.done import Analysed, Contrasted, Failed, Loading, Mapped, Measuring, Refused, Sharpening, Unavailable
+from iscam.notes import doubt
+from iscam.ui.done.news import (
+    Analysed,
+    Contrasted,
+    Failed,
+    Loading,
+    Mapped,
+    Measuring,
+    Refused,
+    Sharpening,
+    Unavailable,
+)
+from iscam.ui.done.question import Terms
 
-from . import words as text
-from .canvas import CARD_PIXELS, Canvas
+from . import html, words
+from .canvas import CARD_PIXELS, Canvas, Look
 
 if TYPE_CHECKING:
-    from iscam.explain import Explanation, Subject
-    from iscam.images import Photo
+    from iscam import Explanation, Photo
+    from iscam.results import Subject
 
 
 @dataclass(eq=False)
-class Shown:
-    """The state behind one page. Written by the one event that follows its job, read by those that draw again.
+class Maps:
+    """The maps of one question, by method: finished or sharpening, and how far; and why there is none."""
 
-    `example` says that nobody has asked, `recalled` that all was known before, `settings` what was asked.
-    """
-
-    look: Look
-    example: bool = False
-    recalled: bool = False
-    settings: dict[str, object] = field(default_factory=dict)
-    subject: Subject | None = None
-    photo: Photo | None = None  # reduced
-    maps: dict[str, Explanation] = field(default_factory=dict)  # by method
-    masked: dict[str, float | None] = field(default_factory=dict)  # by method
-    sharpening: dict[str, str] = field(default_factory=dict)  # method -> how far its map is
-    refused: dict[str, str] = field(default_factory=dict)  # method, or "contrast" -> why
+    found: dict[str, Explanation] = field(default_factory=dict)
+    masked: dict[str, float | None] = field(default_factory=dict)
+    sharpening: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)  # by method, or "contrast"
     contrast: Contrasted | None = None
+
+    def take(self, news: object) -> None:
+        """Learn a piece of news."""
+        match news:
+            case Sharpening(done=done, total=total, explanation=explanation) if explanation is not None:
+                self.found[explanation.method] = explanation
+                self.sharpening[explanation.method] = f"provisional, {100 * done / total:.0f} %"
+            case Mapped(explanation, masked):
+                self.found[explanation.method], self.masked[explanation.method] = explanation, masked
+                self.sharpening.pop(explanation.method, None)
+            case Refused(method, sentence):
+                self.refused[method] = sentence
+            case Contrasted():
+                self.contrast = news
+
+    def forget_unfinished(self) -> None:
+        """Drop the maps that are still sharpening, because nobody will finish them for this page."""
+        for method in self.sharpening:
+            del self.found[method]
+        self.sharpening.clear()
+
+    @property
+    def complete(self) -> bool:
+        """Whether there are maps, and all of them are finished."""
+        return bool(self.found) and all(explanation.complete for explanation in self.found.values())
+
+
+@dataclass(eq=False)
+class Line:
+    """What the status line says: a sentence, how far the running work is (0..1), and whether the job failed."""
+
     sentence: str = ""
-    share: float | None = None  # of the running method's passes
+    share: float | None = None
     failed: bool = False
-    over: bool = False
 
     def take(self, news: object) -> None:
         """Learn a piece of news."""
@@ -53,36 +85,45 @@ class Shown:
             case Unavailable(sentence):
                 self.sentence = sentence
             case Analysed(subject):
-                self.subject, self.photo = subject, subject.photo.reduced(CARD_PIXELS)
-                top = subject.predictions[0]
-                self.sentence = f"{MODELS[subject.model].label} sees {top.category}, {text.per_cent(top.probability)}."
-            case Sharpening(label, done, total, left, explanation):
-                self.sentence, self.share = text.progress(label, done, total, left), done / total
-                if explanation is not None:
-                    self.maps[explanation.method] = explanation
-                    self.sharpening[explanation.method] = f"provisional, {100 * done / total:.0f} %"
+                top, label = subject.predictions[0], MODELS[subject.spec.key].label
+                self.sentence = f"{label} sees {top.category}, {words.per_cent(top.probability)}."
+            case Sharpening(label, done, total, left):
+                self.sentence, self.share = words.progress(label, done, total, left), done / total
             case Measuring(label, done, total):
                 self.sentence, self.share = f"Measuring {label} …", done / total
-            case Mapped(explanation, masked):
-                self.maps[explanation.method], self.masked[explanation.method] = explanation, masked
-                self.sharpening.pop(explanation.method, None)
-            case Refused(method, sentence):
-                self.refused[method] = sentence
-            case Contrasted():
-                self.contrast = news
             case Failed(sentence):
                 self.sentence, self.failed = sentence, True
 
-    def forget_unfinished(self) -> None:
-        """Drop the maps that are still sharpening, because nobody will finish them for this page."""
-        for method in self.sharpening:
-            del self.maps[method]
-        self.sharpening.clear()
+
+@dataclass(eq=False)
+class Shown:
+    """The state behind one page. Written by the one event that follows its job, read by those that draw again.
+
+    `terms` are those of the question, `example` says that nobody has asked, `recalled` that all was known before; `photo` is
+    reduced; `over` says that the job is.
+    """
+
+    look: Look
+    terms: Terms
+    example: bool = False
+    recalled: bool = False
+    subject: Subject | None = None
+    photo: Photo | None = None
+    maps: Maps = field(default_factory=Maps)
+    line: Line = field(default_factory=Line)
+    over: bool = False
+
+    def take(self, news: object) -> None:
+        """Learn a piece of news."""
+        self.maps.take(news)
+        self.line.take(news)
+        if isinstance(news, Analysed):
+            self.subject, self.photo = news.subject, news.subject.photo.reduced(CARD_PIXELS)
 
     @property
     def complete(self) -> bool:
         """Whether there are maps, and all of them are finished."""
-        return self.over and bool(self.maps) and all(explanation.complete for explanation in self.maps.values())
+        return self.over and self.maps.complete
 
     @property
     def canvas(self) -> Canvas:
@@ -92,47 +133,48 @@ class Shown:
 
     def conclusion(self) -> str:
         """The status line once the job is over."""
-        if self.failed or not self.maps:
-            return self.sentence
-        maps = self.maps.values()
-        spent = text.passes(sum(explanation.forward_passes for explanation in maps))
-        took = text.seconds(sum(explanation.seconds for explanation in maps))
+        if self.line.failed or not self.maps.found:
+            return self.line.sentence
+        maps = self.maps.found.values()
+        spent = words.passes(sum(explanation.forward_passes for explanation in maps))
+        took = words.seconds(sum(explanation.seconds for explanation in maps))
         if self.example:
             return f"An example, explained in {took} with {spent}. Choose a photo of your own, or another class."
-        if not all(explanation.complete for explanation in maps):
+        if not self.maps.complete:
             return f"Stopped after {spent}: the maps show what was known by then."
         errors = [explanation.estimated_error for explanation in maps if explanation.estimated_error]
-        within = f", within {text.per_cent(max(errors))} of exact" if errors else ""
+        within = f", within {words.per_cent(max(errors))} of exact" if errors else ""
         return f"{'Done before' if self.recalled else 'Done'} in {took}, {spent}{within}."
 
     def notice(self) -> str:
         """What must be known before the maps are believed: an improbable class, and whether the methods agree."""
-        if self.sharpening or not self.maps:
+        maps = self.maps
+        if maps.sharpening or not maps.found:
             return ""
-        first = next(iter(self.maps.values()))
+        first = next(iter(maps.found.values()))
         sentences = [(doubt(first.category, first.probability), True)]
-        bright = {key: explanation.heatmap.ravel() for key, explanation in self.maps.items()}
+        bright = {key: explanation.heatmap.ravel() for key, explanation in maps.found.items()}
         bright = {key: values for key, values in bright.items() if values.std() > 0}
         if len(bright) > 1:
             pairs = {
                 (METHODS[one].label, METHODS[other].label): float(np.corrcoef(bright[one], bright[other])[0, 1])
                 for one, other in combinations((key for key in METHODS if key in bright), 2)
             }
-            sentences.append((text.agreement(pairs), min(pairs.values()) < text.DISAGREE))
-        return text.notice(sentences)
+            sentences.append((words.agreement(pairs), min(pairs.values()) < words.DISAGREE))
+        return html.notice(sentences)
 
     def card(self, method: str) -> str:
         """The card of a method's map, or of why there is none."""
-        title = METHODS[method].label
-        if method in self.refused:
-            return text.empty_card(title, self.refused[method])
-        badge = self.sharpening.get(method, "")
-        first_blank = next((key for key in METHODS if key in self.maps and not self.maps[key].heatmap.any()), None)
-        masked = None if badge else self.masked.get(method)
-        return self.canvas.map_card(title, self.maps[method], masked, badge, method == first_blank)
+        title, maps = METHODS[method].label, self.maps
+        if method in maps.refused:
+            return html.empty_card(title, maps.refused[method])
+        badge = maps.sharpening.get(method, "")
+        blank = [key for key in METHODS if key in maps.found and not maps.found[key].heatmap.any()]
+        masked = None if badge else maps.masked.get(method)
+        return self.canvas.map_card(title, maps.found[method], masked, badge, method in blank[:1])
 
     def contrast_card(self) -> str:
         """The card of the contrast, or of why there is none."""
-        if self.contrast is None:
-            return text.empty_card("Contrast", self.refused["contrast"])
-        return self.canvas.contrast_card(self.contrast)
+        if self.maps.contrast is None:
+            return html.empty_card("Contrast", self.maps.refused["contrast"])
+        return self.canvas.contrast_card(self.maps.contrast)

@@ -1,4 +1,4 @@
-"""From what is known to what the page's components are to show: `Shown` and `Shelf` -> updates. Nothing is kept here."""
+"""From what is known to what the page's components are to show. Nothing is kept here."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any
 
 import gradio as gr
 
+from iscam.methods import METHODS
 from iscam.models import MODELS
-from iscam.ui.done import Analysed, Contrasted, Mapped, Refused, Sharpening, Unavailable
+from iscam.ui.done.news import Analysed, Contrasted, Mapped, Refused, Sharpening, Unavailable
 
-from . import galleries
-from . import words as text
+from . import html, words
+from .compare import map_part
+from .face import Face, Shelf
 from .layout import Page
 from .shown import Shown
 
@@ -21,86 +23,133 @@ Updates = dict[Any, Any]  # component -> its new value or properties
 class Updater:
     """Makes the updates of one layout."""
 
-    def __init__(self, page: Page) -> None:
-        self._page = page
+    def __init__(self, page: Page, faces: Mapping[str, Face]) -> None:
+        self._page, self._faces = page, faces
+        self._compare = page.parts["compare"].shows
+
+    # Compare
 
     def changed(self, news: object, shown: Shown, new_choices: bool) -> Updates:
         """The components that a piece of news changes."""
-        page = self._page
+        parts = self._compare
         match news:
             case Unavailable(sentence):
                 gr.Warning(sentence, duration=None)
             case Analysed(subject):
-                top = subject.predictions
-                updates: Updates = {page.predictions: text.predictions(top, subject.model)}
-                updates |= {page.framed: shown.canvas.framed()}
+                frame = html.card(
+                    "Seen by the network",
+                    shown.canvas.framed(),
+                    "The photo, with what the network sees in a frame",
+                    [],
+                )
+                table = html.predictions(subject.predictions, subject.spec.key)
+                updates: Updates = {parts["predictions"]: table, parts["framed"]: frame}
                 return updates | (self._choices(shown) if new_choices else {})
             case Mapped(explanation) | Sharpening(explanation=explanation) if explanation is not None:
-                return {page.maps[explanation.method]: shown.card(explanation.method), page.scale: shown.canvas.scale()}
+                card = shown.card(explanation.method)
+                return {parts[map_part(explanation.method)]: card, parts["scale"]: shown.canvas.scale()}
             case Refused("contrast") | Contrasted():
-                return {page.contrast: shown.contrast_card()}
+                return {parts["contrast"]: shown.contrast_card()}
             case Refused(method):
-                return {page.maps[method]: shown.card(method)}
+                return {parts[map_part(method)]: shown.card(method)}
         return {}
+
+    def pictures(self, shown: Shown | None) -> Updates:
+        """Every map, contrast and colour bar that there is; the others are empty, which hides them."""
+        parts = self._compare
+        updates: Updates = {parts[map_part(key)]: "" for key in METHODS}
+        updates |= {parts[name]: "" for name in ("contrast", "scale", "notice")}
+        if shown is not None:
+            maps = shown.maps
+            updates |= {parts[map_part(key)]: shown.card(key) for key in METHODS if key in maps.found | maps.refused}
+            if maps.found:
+                updates |= {parts["scale"]: shown.canvas.scale(), parts["notice"]: shown.notice()}
+            if maps.contrast is not None or "contrast" in maps.refused:
+                updates[parts["contrast"]] = shown.contrast_card()
+        return updates
+
+    def waiting(self, methods: tuple[str, ...]) -> Updates:
+        """A card for each map that is to come, and nothing else."""
+        cards: Updates = {self._compare[map_part(key)]: html.empty_card(METHODS[key].label) for key in methods}
+        return self.pictures(None) | cards
+
+    # The question
 
     def layers(self, model: object) -> Updates:
         """The layers of a model, and the one that it is asked at first."""
         if model not in MODELS:
-            return {self._page.status: gr.skip()}  # the question about it is refused in a moment
+            return self.nothing()  # the question about it is refused in a moment
         spec = MODELS[str(model)]
-        return {self._page.ask["layer"]: gr.update(choices=text.layer_choices(spec.layers), value=spec.layer)}
+        return {self._page.ask["layer"]: gr.update(choices=words.layer_choices(spec.layers), value=spec.layer)}
 
     def _choices(self, shown: Shown) -> Updates:
         """Model, layer and classes as the answer has them."""
         ask, subject = self._page.ask, shown.subject
         assert subject is not None
-        classes = text.class_choices(subject.categories, subject.predictions)
-        rivals = text.class_choices(subject.categories, subject.predictions, nobody=True)
+        classes = words.class_choices(subject.categories, subject.predictions)
+        rivals = words.class_choices(subject.categories, subject.predictions, nobody=True)
+        target = _index(shown, shown.terms.target, subject.predictions[0].index)
+        against = _index(shown, shown.terms.against, words.NOBODY)
         return {
-            ask["model"]: subject.model,
-            ask["layer"]: gr.update(choices=text.layer_choices(subject.layers), value=subject.layer),
-            ask["target"]: gr.update(choices=classes, value=_index(shown, "target", subject.predictions[0].index)),
-            ask["against"]: gr.update(choices=rivals, value=_index(shown, "against", text.NOBODY)),
+            ask["model"]: subject.spec.key,
+            ask["layer"]: gr.update(choices=words.layer_choices(subject.spec.layers), value=subject.layer),
+            ask["target"]: gr.update(choices=classes, value=target),
+            ask["against"]: gr.update(choices=rivals, value=against),
         }
 
-    def pictures(self, shown: Shown | None) -> Updates:
-        """Every map, contrast and colour bar that there is; the others are empty, which hides them."""
-        page = self._page
-        updates: Updates = dict.fromkeys((*page.maps.values(), page.contrast, page.scale, page.notice), "")
-        if shown is not None:
-            updates |= {page.maps[key]: shown.card(key) for key in page.maps if key in {*shown.maps, *shown.refused}}
-            if shown.maps:
-                updates |= {page.scale: shown.canvas.scale(), page.notice: shown.notice()}
-            if shown.contrast is not None or "contrast" in shown.refused:
-                updates[page.contrast] = shown.contrast_card()
-        return updates
+    # Tabs, buttons, the status line
 
-    def shelved(self, shelf: Mapping[str, object]) -> Updates:
-        """The parts of the tabs; a plot is there when it has something to show."""
+    def shelved(self, tab: str, shelf: Shelf) -> Updates:
+        """The parts of a tab; a plot is there when it has something to show."""
+        parts, plots = self._page.parts[tab].shows, self._faces[tab].plots
         return {
-            self._page.shelf[name]: gr.update(value=value, visible=value is not None)
-            if name in galleries.PLOTS
-            else value
+            parts[name]: gr.update(value=value, visible=value is not None) if name in plots else value
             for name, value in shelf.items()
         }
 
+    def emptied(self) -> Updates:
+        """Nothing in any tab but Compare."""
+        updates: Updates = {}
+        for tab, parts in self._page.parts.items():
+            if tab != "compare":
+                updates |= self.shelved(tab, {name: empty(part) for name, part in parts.shows.items()})
+        return updates
+
+    def another_photo(self) -> Updates:
+        """The choices that belonged to the photo before are gone with it."""
+        return {self._page.parts[tab].asks[name]: "" for tab, face in self._faces.items() for name in face.of_the_photo}
+
     def busy(self, busy: bool) -> Updates:
         shown, hidden = gr.update(visible=True, interactive=True), gr.update(visible=False)
-        return {self._page.explain: hidden if busy else shown, self._page.stop: shown if busy else hidden}
+        work = self._page.work
+        return {work["explain"]: hidden if busy else shown, work["stop"]: shown if busy else hidden}
+
+    def says(self, sentence: str, share: float | None = None) -> Updates:
+        """The status line."""
+        return {self._page.work["status"]: html.status(sentence, share)}
+
+    def nothing(self) -> Updates:
+        """No change: an event without any answer would empty the page."""
+        return {self._page.work["status"]: gr.skip()}
 
     def cleared(self, sentence: str) -> Updates:
-        page = self._page
-        buttons = {page.explain: gr.update(visible=True, interactive=False), page.stop: gr.update(visible=False)}
-        seen = {page.predictions: "", page.framed: "", page.status: text.status(sentence)}
-        nothing: Updates = dict.fromkeys(page.export.values(), "")
-        nothing[page.export["download"]] = gr.update(value=None, interactive=False)
-        return self.pictures(None) | self.shelved(galleries.empty()) | buttons | seen | nothing
+        """A page without an answer."""
+        work = self._page.work
+        buttons = {work["explain"]: gr.update(visible=True, interactive=False), work["stop"]: gr.update(visible=False)}
+        seen = {self._compare[name]: "" for name in ("predictions", "framed")}
+        return self.pictures(None) | self.emptied() | buttons | seen | self.says(sentence)
 
 
-def _index(shown: Shown, name: str, default: int) -> int:
+def empty(part: object) -> object:
+    """The value with which a part shows nothing."""
+    if isinstance(part, gr.DownloadButton):
+        return gr.update(value=None, interactive=False)
+    return "" if isinstance(part, (gr.HTML, gr.Textbox)) else None
+
+
+def _index(shown: Shown, given: int | str | None, default: int) -> int:
     """A class of the question by its index; a link may have called it by its category."""
-    given = shown.settings.get(name, default)
-    if isinstance(given, int) or shown.subject is None:
+    if isinstance(given, int) or given is None or shown.subject is None:
         return given if isinstance(given, int) else default
     categories = shown.subject.categories
     found = [index for index, category in enumerate(categories) if category == given]

@@ -1,0 +1,81 @@
+"""`python -m iscam evaluate FOLDER`: how faithful the maps are over a set of photos, by one process or several."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from iscam import engine, evaluation, show
+from iscam.evaluation import Conditions, Maps, Measures, Network
+from iscam.trust import METRICS
+
+from . import network
+from .files import complain, make_folder
+
+if TYPE_CHECKING:
+    from iscam import LoadedModel
+    from iscam.evaluation import Item
+
+
+def evaluate_photos(options: argparse.Namespace) -> int:
+    """Run the command; return its exit status."""
+    network.check(options)
+    items = evaluation.sample(evaluation.find_items(options.source), options.limit, options.seed)
+    boxes = any(item.box is not None for item in items)
+    if not boxes and (missing := [METRICS[key].label for key in options.metrics if METRICS[key].needs == "box"]):
+        raise ValueError(f"{missing[0]} needs boxes: a CSV with columns left, top, right, bottom.")
+    make_folder(options.out)
+    inputs = (options.source, options.checkpoint, options.labels, *(item.file for item in items))
+    outputs = {show.real_path(options.out / name) for name in evaluation.FILES}
+    if lost := [file for file in inputs if file is not None and show.real_path(file) in outputs]:
+        raise ValueError(f"{lost[0]} would be overwritten: name another --out.")
+    with evaluation.join_crew(options.device) as crew:
+        model = network.load(options)
+
+        def progress(mine: Sequence[Item]) -> Iterable[Item]:
+            name = "photos" if crew.size == 1 else f"photos of process {crew.rank + 1} of {crew.size}"
+            return tqdm(mine, desc=name, unit="photo", disable=crew.rank > 0)
+
+        found = evaluation.evaluate(model, items, _conditions(options, model), options.out, crew, progress)
+        if found is not None:
+            evaluation.write_evaluation(options.out, found, evaluation.machine(crew, options.device))
+            for photo, problem in found.problems.items():
+                complain(f"{photo}: {problem}")
+            print((options.out / "summary.md").read_text(encoding="utf-8"))
+            if not found.rows:
+                raise ValueError("none of the photos could be measured.")
+    return 0
+
+
+def _conditions(options: argparse.Namespace, model: LoadedModel) -> Conditions:
+    return Conditions(
+        Network(
+            model=model.key,
+            weights_sha256=model.weights_sha256,
+            categories_sha256=hashlib.sha256("\n".join(model.categories).encode()).hexdigest(),
+            preprocessing=" ".join(repr(model.transforms).split()),
+            device=options.device,
+            layer=model.find_layer(options.layer),
+        ),
+        Maps(
+            methods=options.methods,
+            target=options.target,
+            steps=options.steps,
+            path=options.path,
+            weighting=options.weighting,
+            engine=options.engine,
+            tolerance=options.tolerance,
+            samples=options.samples,
+            seed=options.seed,
+        ),
+        Measures(
+            metrics=options.metrics,
+            curve_steps=options.curve_steps,
+            threads=options.threads,
+            bfloat16=options.engine == "fast" and engine.has_bf16(options.device),
+        ),
+    )

@@ -1,0 +1,53 @@
+"""Which network the options name: what is wrong with them is said before anything is loaded."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from iscam.models import DEFAULT_MODEL, MODELS, load_model
+from iscam.notes import refusal
+
+if TYPE_CHECKING:
+    from iscam.models import LoadedModel
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse options that do not belong together, files that are not there, and methods that a listed model cannot serve."""
+    if options.arch is None and options.checkpoint is None:
+        if any(option is not None for option in (options.labels, options.input_size, options.mean, options.std)):
+            raise ValueError("--labels, --input-size, --mean and --std belong to --arch and --checkpoint: name both.")
+        spec = MODELS[options.model or DEFAULT_MODEL]
+        _refuse(options.methods, spec.label, spec.head_layer, options.layer or spec.layer)
+        return
+    if options.model is not None:
+        raise ValueError("--model is for the models listed by `models`; with --arch and --checkpoint leave it out.")
+    if options.arch is None or options.checkpoint is None:
+        raise ValueError("Your own weights need both --arch and --checkpoint.")
+    for file in (options.checkpoint, options.labels):
+        if file is not None and not os.path.isfile(file):
+            raise ValueError(f"There is no file {file}.")
+
+
+def load(options: argparse.Namespace) -> LoadedModel:
+    """The model of the options. Raises ValueError, a sentence, if one of the methods cannot serve it."""
+    model = load_model(
+        options.model or DEFAULT_MODEL,
+        arch=options.arch,
+        checkpoint=options.checkpoint,
+        labels=options.labels,
+        input_size=options.input_size,
+        mean=options.mean,
+        std=options.std,
+        device=options.device,
+    )
+    _refuse(options.methods, model.label, model.head_layer, options.layer or model.layer)
+    return model
+
+
+def _refuse(methods: Sequence[str], label: str, head_layer: str | None, layer: str) -> None:
+    for method in methods:
+        if reason := refusal(method, label, head_layer, layer):
+            raise ValueError(reason)

@@ -1,0 +1,56 @@
+"""What `explain` and `sanity` share: some work with every photo that can be read."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import iscam
+from iscam import engine, show
+from iscam.settings import Settings
+
+from . import network
+from .files import complain, make_folder, present
+
+if TYPE_CHECKING:
+    from iscam import Analysis, Explainer
+
+Work = Callable[["Explainer", "Analysis", Path, set[Path]], str]
+
+
+def each_photo(options: argparse.Namespace, work: Work) -> int:
+    """Do some work with every photo that can be read, and print what it says; the others are named.
+
+    The work is given the explainer, the analysis, the photo's path, and the real paths that are taken, to which it adds what
+    it has written.
+    """
+    network.check(options)
+    photos = present(options.photos)
+    if not photos:
+        return 2
+    make_folder(options.out)
+    engine.set_threads()
+    model = network.load(options)
+    explainer = iscam.Explainer(model, options.engine, options.tolerance)
+    model.find_layer(options.layer)
+    named = [model.find_class(name) for name in (options.target, options.against) if name is not None]
+    if len(named) > len(set(named)):
+        raise ValueError("--target and --against name the same class: a contrast needs two.")
+    taken = {show.real_path(file) for file in (*photos, options.checkpoint, options.labels) if file is not None}
+    failed = len(photos) < len(options.photos)
+    for photo in photos:
+        try:
+            said = work(explainer, explainer.analyse(photo, options.layer), photo, taken)
+        except ValueError as error:
+            complain(f"{photo}: {error}")
+            failed = True
+            continue
+        print(said, flush=True)
+    return 2 if failed else 0
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """How the maps are to be made."""
+    return Settings(options.steps, options.path, options.weighting, options.samples, options.seed)

@@ -1,0 +1,151 @@
+"""The store of every class score that has been seen of a photo, bounded in bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from .passes import Passes, Probe
+
+STORE_BYTES = 256 * 2**20
+FEWEST_CLASSES = 16  # a store narrower than this forgets what the present request does not need instead
+
+
+class ScoreTable:
+    """Logits of every class for every evaluated (probe, channel): a pair that has been run is not run again, for any class,
+    method or number of steps.
+
+    While all classes fit into `limit` bytes they are all kept. When they do not (ResNet-50 with 50 steps would be 410 MB),
+    the classes that the photo itself scores highest are kept beside the wanted ones; log-sum-exp over all classes is always
+    kept, so that the probabilities of the kept classes stay exact.
+    """
+
+    def __init__(self, photo_logits: Tensor, channels: int, limit: int = STORE_BYTES) -> None:
+        self._ranking = photo_logits.argsort(descending=True)  # (K,)
+        self._channels = channels
+        self._limit = limit
+        self._classes = torch.arange(len(photo_logits), device=photo_logits.device)  # the kept columns
+        self._blocks: dict[Probe, Tensor] = {}  # (C, kept classes + 1), the last column being log-sum-exp
+        self._evaluated: dict[Probe, Tensor] = {}  # bool (C,)
+        self.photo = photo_logits  # (K,)
+        self.blank: Tensor | None = None  # logits (K,) of a photo of which nothing is shown
+        self.passes = 0
+
+    @property
+    def bytes_used(self) -> int:
+        return sum(block.nbytes for block in self._blocks.values())
+
+    # Room
+
+    def reserve(self, probes: Sequence[Probe], wanted: Sequence[int]) -> None:
+        """Make room for probes and for the wanted classes, keeping what is known where the bound allows it.
+
+        What gives way: everything, if a wanted class has no column; then the probes that are not asked for, if room for all
+        would leave fewer than FEWEST_CLASSES columns; then the classes that the photo scores lowest.
+        """
+        if not bool(torch.isin(torch.tensor(wanted, device=self._classes.device), self._classes).all()):
+            self._forget(self._blocks.keys())
+            self._keep_classes(wanted, len(self._classes))
+        if self._width(probes) < min(len(self._classes), FEWEST_CLASSES):
+            self._forget(self._blocks.keys() - set(probes))
+        if self._width(probes) < len(self._classes):
+            self._keep_classes(wanted, self._width(probes))
+        for probe in probes:
+            if probe not in self._blocks:
+                self._blocks[probe] = torch.zeros(
+                    self._channels, len(self._classes) + 1, device=self._classes.device
+                )  # (C, kept classes + 1)
+                self._evaluated[probe] = torch.zeros(self._channels, dtype=torch.bool, device=self._classes.device)
+
+    def _width(self, probes: Sequence[Probe]) -> int:
+        """How many classes fit beside log-sum-exp, when there is room for these probes and for the known ones."""
+        blocks = len(self._blocks.keys() | set(probes))
+        return self._limit // (4 * self._channels * blocks) - 1
+
+    def _forget(self, probes: Iterable[Probe]) -> None:
+        for probe in tuple(probes):
+            del self._blocks[probe], self._evaluated[probe]
+
+    def _keep_classes(self, wanted: Sequence[int], width: int) -> None:
+        """Keep the wanted columns, and of the others those that the photo scores highest."""
+        ranked = [index for index in self._ranking.tolist() if index not in wanted]
+        kept = sorted([*wanted, *ranked[: max(0, width - len(wanted))]])
+        positions = {index: position for position, index in enumerate(self._classes.tolist())}
+        columns = [positions[index] for index in kept if index in positions]
+        self._blocks = {probe: block[:, [*columns, -1]] for probe, block in self._blocks.items()}
+        self._classes = torch.tensor(kept, device=self._classes.device)
+
+    # What is known
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        """The probes for which there is room, run or not."""
+        return tuple(self._blocks)
+
+    def evaluated(self, probe: Probe) -> Tensor:
+        """For which channels a probe has been run: bool (C,)."""
+        if probe in self._evaluated:
+            return self._evaluated[probe]
+        return torch.zeros(self._channels, dtype=torch.bool, device=self._classes.device)
+
+    def missing(self, probes: Sequence[Probe]) -> Tensor:
+        """Which pairs have not been run: bool (n, C)."""
+        return ~torch.stack([self._evaluated[probe] for probe in probes])
+
+    def put(self, probes: Sequence[Probe], channels: Tensor, logits: Tensor) -> None:
+        """Keep logits (B, K) of rows (probes[i], channels[i])."""
+        values = self.columns(logits)  # (B, kept classes + 1)
+        for row, probe in enumerate(probes):
+            self._blocks[probe][channels[row]] = values[row]
+            self._evaluated[probe][channels[row]] = True
+        self.passes += len(probes)
+
+    def read(self, probes: Sequence[Probe], class_index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (n, C) and probabilities (n, C) of one class, and for which channels (C,) all n are known."""
+        column = self.column(class_index)
+        logits = torch.stack([self._blocks[probe][:, column] for probe in probes])  # (n, C)
+        totals = torch.stack([self._blocks[probe][:, -1] for probe in probes])  # (n, C)
+        return logits, (logits - totals).exp(), ~self.missing(probes).any(0)
+
+    def averages(self, passes: Passes, class_index: int) -> Tensor:
+        """The scores of one class averaged over the probes: (C,), NaN for channels that have not had all of them."""
+        logits, probabilities, known = self.read(passes.probes, class_index)
+        scores = logits if passes.scale == "logit" else probabilities  # (n, C)
+        shares = scores.new_tensor(passes.shares)[:, None]  # (n, 1)
+        return (shares * scores).sum(0).where(known, torch.nan)
+
+    # All classes at once
+
+    def columns(self, logits: Tensor) -> Tensor:
+        """Kept logits and log-sum-exp (n, kept + 1) from all logits (n, K)."""
+        return torch.cat([logits[:, self._classes], logits.logsumexp(1, keepdim=True)], dim=1)
+
+    def column(self, class_index: int) -> int:
+        """Where a kept class stands among the columns."""
+        return int((self._classes == class_index).nonzero())
+
+    def distributions(self, probe: Probe, channels: Tensor, precise: bool) -> Tensor:
+        """Logits (n, W) of passes that have been run, roughly if they have been and need not be `precise`; see `condensed`."""
+        values, rough = self._blocks.get(probe), self._blocks.get(probe.roughly())
+        if values is None or (rough is not None and not precise):
+            assert rough is not None
+            run = self._evaluated[probe.roughly()][channels, None]
+            values = rough[channels] if values is None else torch.where(run, rough[channels], values[channels])
+        else:
+            values = values[channels]
+        return self.condensed(values)
+
+    def blank_distribution(self) -> Tensor:
+        """Logits (W,) of a blank photo, see `condensed`; of the whole photo while no path has led through the blank one."""
+        return self.condensed(self.columns((self.photo if self.blank is None else self.blank)[None]))[0]
+
+    def condensed(self, values: Tensor) -> Tensor:
+        """Logits (n, W) whose softmax gives the probabilities of the kept classes, from kept logits and log-sum-exp
+        (n, kept + 1); if some classes are not kept, the last column stands for all of them."""
+        kept, total = values[:, :-1], values[:, -1:]
+        if len(self._classes) == len(self._ranking):
+            return kept
+        share = (kept - total).exp().sum(1, keepdim=True).clamp_max(1 - 1e-6)
+        return torch.cat([kept, total + torch.log1p(-share)], dim=1)

@@ -1,0 +1,61 @@
+"""Networks by the names of their architectures, torchvision's and the bundled one, without trained weights."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from iscam.images import Geometry
+
+from .bundled import network as bundled
+from .table import BUNDLED
+
+REGNET = "regnet"  # computes its own widths with tensors, so the meta device, which holds no numbers, cannot build it
+SWIN = "swin"  # keeps its maps as (B, h, w, C), unlike every other architecture here
+
+
+def build(arch: str, weights: object = None, classes: int | None = None) -> nn.Module:
+    """A network of a torchvision architecture or of `photo11`."""
+    if arch == BUNDLED:
+        return bundled.Photo11Net(classes or len(bundled.CATEGORIES))
+    options = {} if classes is None else {"num_classes": classes}
+    if arch in ("googlenet", "inception_v3") and weights is None:
+        options["init_weights"] = False  # slow, and of no use before a checkpoint is filled in
+    network: nn.Module = torchvision.models.get_model(arch, weights=weights, **options)
+    if isinstance(network, torchvision.models.DenseNet):
+        # DenseNet's forward ends in a functional ReLU that no hook can see: the same computation with it as a module
+        network.features.add_module("relu5", nn.ReLU())
+        parts = {"features": network.features, "pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
+        network = nn.Sequential(OrderedDict(**parts, classifier=network.classifier))
+    return network
+
+
+def default_geometry(arch: str) -> Geometry:
+    """How torchvision (or the bundled classifier) crops photos for an architecture."""
+    if arch == BUNDLED:
+        return Geometry(bundled.RESIZE_SIZE, bundled.INPUT_SIZE)
+    preset = torchvision.models.get_model_weights(arch).DEFAULT.transforms()
+    return Geometry(preset.resize_size[0], preset.crop_size[0])
+
+
+def count_classes(arch: str, state: dict[str, Tensor]) -> int | None:
+    """How many classes a checkpoint has: the rows of the parameter that holds the architecture's classes."""
+    device = "cpu" if arch.startswith(REGNET) else "meta"
+    with torch.device(device):
+        default, other = build(arch, classes=3).state_dict(), build(arch, classes=5).state_dict()
+    head = next(name for name in reversed(default) if default[name].shape != other[name].shape)
+    return len(state[head]) if head in state and state[head].ndim else None
+
+
+def require_size(arch: str, network: nn.Module, side: int) -> None:
+    """Raises ValueError, one sentence, if the network cannot take an input of side x side pixels."""
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, 3, side, side))
+    except (RuntimeError, AssertionError) as error:  # too small, too large for the memory, or of one size only (ViT)
+        raise ValueError(
+            f"{arch} cannot take an input of {side} x {side} pixels: choose another input size."
+        ) from error

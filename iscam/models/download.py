@@ -1,0 +1,65 @@
+"""Weights from the network, into torch.hub's cache, within a time limit and checked by their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from http.client import HTTPException
+from pathlib import Path
+
+import torch
+
+FETCH_SECONDS = 120.0  # for a whole download; torch.hub's own has no limit
+CONNECT_SECONDS = 10.0
+
+
+def cached_weights(url: str) -> Path:
+    """Where torch.hub keeps the weights of a URL (`TORCH_HOME` moves it)."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+
+
+def fetch(url: str, file: Path) -> None:
+    """Download weights into torch.hub's cache; the file appears whole or not at all.
+
+    Raises:
+        OSError: it could not be done within FETCH_SECONDS; one sentence with file and folder.
+    """
+    give_up = time.monotonic() + FETCH_SECONDS
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as answer, part.open("wb") as out:
+            while chunk := answer.read1(2**20):
+                out.write(chunk)
+                if time.monotonic() > give_up:
+                    raise TimeoutError(f"it took longer than {FETCH_SECONDS:.0f} s")
+        verify_hash(part, file.name)
+        os.replace(part, file)
+    except (OSError, ValueError, HTTPException) as error:
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        reason = getattr(cause, "strerror", None) or cause  # words without an error number
+        if isinstance(error, HTTPException):
+            reason = "the server's answer is broken"  # it would be quoted in full
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is also the open answer
+        raise OSError(
+            f"The weights {file.name} could not be downloaded ({reason}): put the file into {file.parent} by hand, "
+            f"or use the bundled model photo11."
+        ) from error
+    finally:
+        with suppress(OSError):  # nothing to remove, or the folder is no folder
+            part.unlink()
+
+
+def verify_hash(file: Path, name: str) -> None:
+    """Compare a download with the first digits of its SHA-256 that torch.hub puts into the file's name."""
+    wanted = re.search(r"-([0-9a-f]{8,})\.", name)
+    with file.open("rb") as contents:
+        digest = hashlib.file_digest(contents, "sha256").hexdigest()
+    if wanted and not digest.startswith(wanted[1]):
+        raise ValueError("what arrived is not the published file")

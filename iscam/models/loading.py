@@ -1,0 +1,64 @@
+"""`load_model`: any network by name or from a file. What is wrong with a name is said before torch is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .table import BUNDLED, DEFAULT_MODEL, MODELS
+
+if TYPE_CHECKING:
+    from .loaded import LoadedModel
+
+
+def load_model(
+    key: str = DEFAULT_MODEL,
+    *,
+    arch: str | None = None,
+    checkpoint: str | Path | None = None,
+    labels: str | Path | None = None,
+    input_size: int | None = None,
+    mean: tuple[float, float, float] | None = None,
+    std: tuple[float, float, float] | None = None,
+    device: str = "cpu",
+) -> LoadedModel:
+    """A model of the MODELS table, or your own checkpoint of a torchvision architecture.
+
+    Args:
+        key: a key of MODELS. Weights that are not in the cache are downloaded, within a time limit.
+        arch: the architecture of `checkpoint`: a torchvision builder's name, or `photo11`.
+        checkpoint: weights only (.safetensors, or a torch file with a state dict; never arbitrary pickles).
+        labels: a text file with one category per line.
+        input_size, mean, std: how the checkpoint's network was fed, if not as torchvision feeds the architecture.
+        device: `cpu` or `cuda`.
+
+    Raises:
+        ValueError: unknown names, or a checkpoint or labels that do not fit; one sentence.
+        OSError: weights that cannot be read or fetched; names the file and the cache folder.
+
+    >>> import iscam
+    >>> len(iscam.load_model("photo11").categories)
+    11
+    """
+    own = (labels, input_size, mean, std)
+    if any(len(triple) != 3 for triple in (mean, std) if triple is not None) or (std and not min(std) > 0):
+        raise ValueError("Mean and std are three numbers each, for red, green and blue, and the stds lie above 0.")
+    if arch is None and checkpoint is None:
+        if any(option is not None for option in own):
+            raise ValueError(
+                "Labels, input size, mean and std belong to a checkpoint of your own: name it, with its arch."
+            )
+        if key not in MODELS:
+            raise ValueError(f"There is no model {key!r}: choose one of {', '.join(MODELS)}.")
+    elif arch is None or checkpoint is None:
+        raise ValueError("Your own weights need both an architecture (arch) and a checkpoint file.")
+    from iscam.engine import require_device
+
+    from .checkpoint import load_checkpoint
+    from .photo11 import load_bundled
+    from .torchvision import load_torchvision
+
+    require_device(device)
+    if arch is None or checkpoint is None:
+        return load_bundled(device) if key == BUNDLED else load_torchvision(MODELS[key], device)
+    return load_checkpoint(arch, Path(checkpoint), labels, input_size, mean, std, device)

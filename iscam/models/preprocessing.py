@@ -1,0 +1,25 @@
+"""How a photo becomes a network's input, as torchvision does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import CenterCrop, Compose, Normalize, Resize, ToTensor
+
+from iscam.images import Geometry
+
+from .bundled.network import MEAN, STD
+
+__all__ = ["MEAN", "STD", "make_transforms"]
+
+
+def make_transforms(
+    geometry: Geometry, mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> Callable[[Image.Image], Tensor]:
+    """Resize the short side, crop the centre, scale to [0, 1], normalise."""
+    transforms: Callable[[Image.Image], Tensor] = Compose(
+        [Resize(geometry.resize), CenterCrop(geometry.input_size), ToTensor(), Normalize(mean, std)]
+    )
+    return transforms

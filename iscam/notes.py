@@ -1,0 +1,51 @@
+"""What must be said beside a map: why there is none, why it is blank, and when not to believe it. No torch is loaded here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from iscam import engine
+from iscam.methods import METHODS, Evidence
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DOUBTFUL_PROBABILITY = 0.05  # of a class, below which its map is no evidence
+
+
+def refusal(key: str, model_label: str, head_layer: str | None, layer: str) -> str | None:
+    """Why a method cannot serve a model's layer, in one sentence; None if it can."""
+    row = METHODS[key]
+    if not row.needs_head or layer == head_layer:
+        return None
+    if head_layer is None:
+        return (
+            f"{row.label} needs global average pooling followed by one linear layer, which {model_label} does not have."
+        )
+    return f"{row.label} needs the layer just before the global pooling, {head_layer}, not {layer}."
+
+
+def doubt(category: str, probability: float) -> str:
+    """What must be said of the map of an improbable class; empty for a probable one."""
+    if probability >= DOUBTFUL_PROBABILITY:
+        return ""
+    return f"The network gives {category} only {100 * probability:.2g} %: do not take the map for evidence."
+
+
+def blank_reason(evidence: Evidence, class_index: int, weights: Tensor | None) -> str:
+    """Why a map is zero everywhere; `weights` (C,) or (C, h, w) as the method gave them, None if it gave a map."""
+    flat = float(engine.flat_channels(evidence.forward.activations).float().mean())
+    score = float(evidence.forward.logits[class_index])
+    if flat == 1:
+        reason = "every channel of the layer is constant on this photo"
+    elif evidence.gradients is not None and not evidence.gradients.any():
+        reason = f"all gradients of the class score ({score:.3g}) are zero"
+    elif score == 0 and any(probe.silence for probe in evidence.passes.probes):
+        reason = "the class score is 0, so no relative drop can be taken"
+    elif weights is not None and not weights.any():
+        reason = "all weights are zero"
+    elif weights is not None and bool((weights <= 0).all()):
+        reason = "no channel has a positive weight for this class"
+    else:
+        reason = "the weighted sum of the channels is nowhere positive, or the same everywhere"
+    return f"The map is blank: {reason} ({100 * flat:.0f} % of the channels are constant)."

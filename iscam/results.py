@@ -1,0 +1,159 @@
+"""What comes out of an `Explainer`: predictions, analyses, explanations. No torch is loaded here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iscam.images import Photo
+from iscam.models import ModelSpec
+
+if TYPE_CHECKING:
+    from iscam.engine import ForwardPass, Gradients, ScoreTable
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A class, its name, and its probability in [0, 1].
+
+    >>> Prediction(1, "cat", 0.9).category
+    'cat'
+    """
+
+    index: int
+    category: str
+    probability: float
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """One photo seen by one model: made by `Explainer.analyse`, freed with all scores when it is dropped.
+
+    `photo` is reduced for display; `crop` (l, t, r, b) is what the network sees, in upright pixels of the full photo;
+    `probabilities` (K,); `predictions` the five most probable classes.
+
+    >>> import iscam
+    >>> analysis = iscam.Explainer(iscam.load_model("photo11")).analyse("assets/examples/chelsea.jpg")
+    >>> [prediction.category for prediction in analysis.predictions][:2]
+    ['cat', 'dog']
+    """
+
+    photo: Photo
+    crop: tuple[int, int, int, int]
+    predictions: tuple[Prediction, ...]
+    probabilities: NDArray[np.float32]
+    layer: str
+    forward: ForwardPass
+    table: ScoreTable
+    gradients: Gradients
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What was looked at, and by which model: what pictures and records need, without activations and scores, so that it
+    can be kept. `spec` has the model's layers with their map sizes; the rest is as in `Analysis`."""
+
+    photo: Photo
+    crop: tuple[int, int, int, int]
+    predictions: tuple[Prediction, ...]
+    probabilities: NDArray[np.float32]
+    layer: str
+    spec: ModelSpec
+    categories: tuple[str, ...]
+    weights_sha256: str
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """The photo's digest, the model's key, and the layer."""
+        return self.photo.sha256, self.spec.key, self.layer
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the making of a map went: seconds, input rows run, and how far the map can be relied on.
+
+    `estimated_error` bounds max |heatmap - exact heatmap|, None where nothing is known (a stopped run).
+    """
+
+    seconds: float
+    forward_passes: int
+    estimated_error: float | None
+    complete: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """The map of one method for one class, `target`, or for it rather than for another, `against`.
+
+    `weights` (C,), (C, h, w) or None; `raw` (h, w) in the method's own units; `heatmap` (H, W) float32 in [0, 1] on the
+    network's crop, in [-1, 1] for the contrast of two classes. `note` says what a reader must know, empty if nothing. What
+    stands in `target` and `outcome` can be read from the explanation itself.
+
+    >>> import iscam
+    >>> explainer = iscam.Explainer(iscam.load_model("photo11"))
+    >>> found = explainer.explain(explainer.analyse("assets/examples/chelsea.jpg"), "grad-cam")
+    >>> found.category, found.heatmap.shape, found.forward_passes, found.complete
+    ('cat', (128, 128), 1, True)
+    """
+
+    method: str
+    target: Prediction
+    against: Prediction | None
+    weights: NDArray[np.float32] | None
+    raw: NDArray[np.float32]
+    heatmap: NDArray[np.float32]
+    outcome: Outcome
+    note: str
+
+    @property
+    def class_index(self) -> int:
+        return self.target.index
+
+    @property
+    def category(self) -> str:
+        return self.target.category
+
+    @property
+    def probability(self) -> float:
+        return self.target.probability
+
+    @property
+    def seconds(self) -> float:
+        return self.outcome.seconds
+
+    @property
+    def forward_passes(self) -> int:
+        return self.outcome.forward_passes
+
+    @property
+    def estimated_error(self) -> float | None:
+        return self.outcome.estimated_error
+
+    @property
+    def complete(self) -> bool:
+        return self.outcome.complete
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """How far a run is, in input rows; `preview()` makes the map of what is known so far (in the computing thread).
+
+    >>> import iscam
+    >>> explainer, seen = iscam.Explainer(iscam.load_model("photo11"), "exact"), []
+    >>> analysis = explainer.analyse("assets/examples/chelsea.jpg")
+    >>> _ = explainer.explain(analysis, "score-cam", progress=lambda report: seen.append((report.done, report.total)))
+    >>> seen[-1]
+    (224, 224)
+    """
+
+    done: int
+    total: int
+    preview: Callable[[], Explanation]
+
+
+class Stopped(Exception):
+    """Raised where a run that was stopped has nothing to show."""

@@ -1,2 +1,0 @@
-from .checks import Look as Look
-from .handlers import Handlers as Handlers

@@ -1,0 +1,117 @@
+"""What all events share: the page's values as a question, a turn for each event, and the job that it follows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import gradio as gr
+
+from iscam.ui.done.bench import Bench
+from iscam.ui.done.question import Question
+from iscam.ui.done.study import Asked
+from iscam.ui.done.worker import Job, Work, Worker
+from iscam.ui.seen.canvas import Look
+from iscam.ui.seen.layout import OPENING, Page
+from iscam.ui.seen.shown import Line
+from iscam.ui.seen.updates import Updater, Updates
+from iscam.ui.seen.words import NOBODY
+
+from . import checks
+from .tab import Tabs, Values
+from .visits import Turn, Visit, Visits
+
+LEAVE_SECONDS = 2.0  # longer than an event takes to notice that its page has gone over to another job
+
+
+class Desk:
+    """Safe for many visitors at once: what is theirs lies in a `Visit`, by session."""
+
+    def __init__(self, page: Page, tabs: Tabs, model: str, bench: Bench) -> None:
+        self.page, self.tabs, self.model, self.bench = page, tabs, model, bench
+        self.updates = Updater(page, {key: tab.face for key, tab in tabs.items()})
+        self.worker = Worker()
+        self.visits = Visits()
+        self._lock = threading.Lock()
+        self._opening: Job | None = None
+
+    def visit(self, request: gr.Request) -> Visit:
+        """The visit of the page that sent an event."""
+        return self.visits.of(checks.session(request))
+
+    def opening(self) -> Job:
+        """The background job that explains the example, started when first wanted."""
+        with self._lock:
+            if self._opening is None:
+                work = self.bench.explain(self.example())
+                self._opening = self.worker.submit("", work, background=True)
+            return self._opening
+
+    def example(self) -> Question:
+        """What the page shows before anybody has asked anything."""
+        return checks.question({"path": str(OPENING)}, self.model)
+
+    # What the page says
+
+    def question(self, values: Values, anew: bool = False) -> Question:
+        """The question on the page. `anew`: the classes on it are those of another photo or model."""
+        asked = {name: values[part] for name, part in self.page.ask.items()}
+        if anew:
+            asked |= {"target": None, "against": None}
+        elif asked["against"] == NOBODY:
+            asked["against"] = None
+        return checks.question(**asked)
+
+    def look(self, values: Values) -> Look:
+        return checks.look(**{name: values[part] for name, part in self.page.look.items()})
+
+    def asked(self, tab: str, question: Question, values: Values) -> Asked:
+        """What a tab with a study asks, by the page's question and the tab's own choices."""
+        study = self.tabs[tab].study
+        assert study is not None
+        return study.read(question, self.choices(tab, values))
+
+    def choices(self, tab: str, values: Values) -> Mapping[str, Any]:
+        """What is chosen in a tab that changes its question."""
+        return {name: values[part] for name, part in self.page.parts[tab].asks.items()}
+
+    def drawn_by(self, tab: str, values: Values) -> Mapping[str, Any]:
+        """What is chosen in a tab that changes only how it is drawn."""
+        return {name: values[part] for name, part in self.page.parts[tab].looks.items()}
+
+    # Turns
+
+    def turn(self, request: gr.Request, question: Question, told: list[Any] | None, work: Work) -> Turn:
+        """A job of the visitor's, which takes the place of the one before; one that is over if its news are known."""
+        owner = checks.session(request)
+        if told is None:
+            return Turn(self.worker.submit(owner, work, fetch=self.bench.fetch(question)))
+        self.worker.release_owner(owner)
+        return Turn(Job.known(owner, told))
+
+    @contextmanager
+    def having(self, visit: Visit, turn: Turn) -> Iterator[None]:
+        """The page is this event's from now on, when the one before has sent its last word, which may be late."""
+        before, visit.turn = visit.turn, turn
+        try:
+            if before is not None:
+                before.left.wait(LEAVE_SECONDS)
+            yield
+        finally:
+            turn.left.set()
+            if not turn.job.background:
+                self.worker.release(turn.job)
+
+    def status(self, line: Line, job: Job) -> Updates:
+        """Where a job is, or how many are before it."""
+        ahead = None if job.background else self.worker.ahead(job)
+        if ahead:
+            return self.updates.says(f"Waiting: {ahead} {'job' if ahead == 1 else 'jobs'} before yours.")
+        return self.updates.says(line.sentence or "Getting ready …", line.share)
+
+
+def trouble(error: Exception) -> gr.Error:
+    """A sentence for the visitor."""
+    return gr.Error(str(error), print_exception=False)

@@ -1,0 +1,72 @@
+"""Which event of the page does what.
+
+Events are connected without Gradio's preprocessing, which trusts paths that lack its own mark, decodes pictures in its own
+way and answers a wrong value with a list of all right ones: whatever a client sends goes through `checks.py`, or through the
+tab that asks for it. Every event gets the values of all components, by component.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from iscam.project import ASSETS
+from iscam.ui.done.bench import Bench
+from iscam.ui.seen.layout import Page
+
+from .desk import Desk
+from .maps import MapEvents
+from .tab import Tabs
+from .tabs import TabEvents
+
+SCRIPT = ASSETS / "page.js"
+
+
+class Events:
+    """The events of a page."""
+
+    def __init__(self, page: Page, tabs: Tabs, model: str, bench: Bench) -> None:
+        self.desk = Desk(page, tabs, model, bench)
+        self.maps, self.tabs = MapEvents(self.desk), TabEvents(self.desk)
+
+    def connect(self, demo: gr.Blocks) -> None:
+        """Connect the events; to be called inside `demo`."""
+        page, maps, tabs = self.desk.page, self.maps, self.tabs
+        everything = [*page.work.values(), *page.ask.values()]
+        given: set[Any] = {*page.ask.values(), *page.look.values()}
+        for key, parts in page.parts.items():
+            face = self.desk.tabs[key].face
+            everything += [*parts.shows.values(), *(parts.looks[name] for name in face.settle)]
+            everything += [parts.asks[name] for name in face.of_the_photo]
+            given |= {*parts.asks.values(), *parts.looks.values()}
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
+        # followers only wait for the compute thread: many at once cost nothing, and its own queue has a limit
+        follower = quiet | {"concurrency_id": "follow", "concurrency_limit": 24, "trigger_mode": "multiple"}
+        run = follower | {"trigger_mode": "once", "api_name": "maps"}  # the name "explain" is the public endpoint's
+        for event in (
+            demo.load(maps.open, None, everything, **follower | {"concurrency_id": "open"}),
+            page.ask["photo"].change(maps.new_photo, given, everything, **follower),
+            page.ask["model"].input(maps.new_model, given, everything, **follower),
+            page.work["explain"].click(maps.explain, given, everything, **run),
+            page.ask["target"].input(maps.switch, given, everything, **follower),
+            page.ask["against"].input(maps.switch, given, everything, **follower),
+        ):
+            event.then(tabs.follow_up, given, everything, **follower)
+        demo.load(None, js=SCRIPT.read_text(encoding="utf-8"), api_visibility="private")
+        page.work["stop"].click(maps.halt, None, page.work["stop"], **quiet)
+        latest = follower | {"trigger_mode": "always_last"}
+        for name, tab in page.tabs.items():
+            tab.select(tabs.opened(name), given, everything, **follower | {"api_name": f"tab_{name}"})
+        for parts in page.parts.values():
+            for part in parts.asks.values():
+                if isinstance(part, gr.Textbox):
+                    part.submit(tabs.revisit, given, everything, **latest)
+                    part.blur(tabs.left, given, everything, **latest)
+                else:
+                    part.input(tabs.revisit, given, everything, **follower)
+            for part in parts.looks.values():
+                part.input(tabs.redraw, given, everything, **latest)
+        for part in page.look.values():
+            part.input(tabs.redraw, given, everything, **latest)
+        demo.unload(maps.leave)

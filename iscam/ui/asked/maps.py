@@ -1,0 +1,176 @@
+"""Events of the question and of Compare: a page is opened, asks, stops and is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from iscam.ui.done.question import Question
+from iscam.ui.seen.canvas import Look
+from iscam.ui.seen.layout import OPENING
+from iscam.ui.seen.shown import Shown
+from iscam.ui.seen.updates import Updates
+from iscam.ui.seen.words import NOBODY
+
+from . import checks, links
+from .desk import Desk, trouble
+from .tab import Values
+from .visits import NOWHERE, Turn, Visit
+
+FROM_A_LINK = ("steps", "methods", "path", "weighting", "engine")  # what it puts into the page's components
+
+
+class MapEvents:
+    """What a visitor does -> one job for the compute thread -> what Compare shows."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk, self._page, self._updates = desk, desk.page, desk.updates
+
+    # A page is opened and left
+
+    def open(self, request: gr.Request) -> Iterator[Updates]:
+        """A page was loaded: it shows the example, explained once for all visitors, or what its link asks."""
+        yield self._updates.says("Getting ready …")
+        try:
+            given = links.read(dict(request.query_params or {}))
+            question = checks.question(**{"photo": {"path": str(OPENING)}, "model": self._desk.model} | given)
+        except ValueError as error:
+            gr.Warning(f"The link cannot be followed. {error}", duration=None)
+            given = {}
+        if not given:
+            yield from self._example(request)
+            return
+        ask = self._page.ask
+        chosen: Updates = {ask[name]: given[name] for name in FROM_A_LINK if name in given}
+        if "photo" in given:
+            chosen[ask["photo"]] = given["photo"]["path"]
+        yield self._updates.says("Getting ready …") | chosen
+        yield from self._maps(question, Look(), request, new_choices=True)
+
+    def _example(self, request: gr.Request) -> Iterator[Updates]:
+        visit, question = self._desk.visit(request), self._desk.example()
+        visit.asked = question.place[:2]
+        shown = Shown(Look(), question.terms, example=True)
+        yield from self._follow(visit, Turn(self._desk.opening()), shown, new_choices=True)
+
+    def leave(self, request: gr.Request) -> None:
+        """A page was closed: nothing more is computed or kept for it."""
+        self._desk.worker.release_owner(checks.session(request))
+        self._desk.visits.forget(checks.session(request))
+
+    # The question changes
+
+    def new_photo(self, values: Values, request: gr.Request) -> Iterator[Updates]:
+        """Another photo: predict at once, or show its maps if they are known. Without one the page is emptied."""
+        visit, photo = self._desk.visit(request), values[self._page.ask["photo"]]
+        path = photo.get("path") if isinstance(photo, dict) else None
+        repeated, visit.told = visit.told == path, path
+        if repeated:  # Gradio tells of every upload twice
+            yield self._updates.nothing()
+        elif photo is None:
+            self._desk.worker.release_owner(checks.session(request))
+            visit.turn = visit.shown = visit.asked = visit.studied = None
+            yield self._updates.cleared("Choose a photo to begin.")
+        else:
+            yield from self._predict(values, request)
+
+    def new_model(self, values: Values, request: gr.Request) -> Iterator[Updates]:
+        """Another model: its layers at once, so that the page can ask even if it is stopped; then predict at its own."""
+        yield self._updates.layers(values[self._page.ask["model"]])
+        yield from self._predict(values | {self._page.ask["layer"]: None}, request)
+
+    def _predict(self, values: Values, request: gr.Request) -> Iterator[Updates]:
+        desk, visit = self._desk, self._desk.visit(request)
+        try:
+            question, look = desk.question(values, anew=True), desk.look(values)
+            if visit.asked == question.place[:2]:  # such as the photo of a link, which the page tells of as well
+                yield self._updates.nothing()
+                return
+            another = visit.asked is None or visit.asked[0] != question.place[0]
+            visit.studied = None
+            yield self._updates.cleared("Looking at the photo …") | (self._updates.another_photo() if another else {})
+            told = desk.bench.recall(question)
+            turn = desk.turn(request, question, told, desk.bench.predict(question))
+        except (ValueError, OSError) as error:
+            visit.asked = None
+            yield self._updates.cleared(str(error))
+            raise trouble(error) from error
+        visit.asked = question.place[:2]
+        shown = Shown(look, question.terms, recalled=told is not None)
+        yield from self._follow(visit, turn, shown, new_choices=True)
+
+    # Maps
+
+    def explain(self, values: Values, request: gr.Request) -> Iterator[Updates]:
+        """The maps as they come, until all are there or the visitor stops or leaves."""
+        desk, visit = self._desk, self._desk.visit(request)
+        try:
+            question, look = desk.question(values), desk.look(values)
+        except (ValueError, OSError) as error:
+            raise trouble(error) from error
+        late = visit.asked is not None and visit.asked != question.place[:2]
+        if late:  # pressed before the photo was predicted: the classes on the page are those of another
+            question = desk.question(values, anew=True)
+        yield self._updates.waiting(question.methods)
+        yield from self._maps(question, look, request, new_choices=late)
+
+    def switch(self, values: Values, request: gr.Request) -> Iterator[Updates]:
+        """Another class, or one against it, of a photo that is explained already: the scores of all classes are known."""
+        shown, ask = self._desk.visit(request).shown, self._page.ask
+        if shown is None or not shown.complete:
+            yield self._updates.nothing()
+            return
+        try:
+            question, look = self._desk.question(values), self._desk.look(values)
+        except (ValueError, OSError) as error:
+            if values[ask["target"]] != values[ask["against"]]:
+                raise trouble(error) from error
+            gr.Warning(str(error))
+            yield {ask["against"]: NOBODY}  # a class that speaks against itself would be refused by every tab
+            return
+        yield from self._maps(question, look, request, new_choices=False)
+
+    def halt(self, request: gr.Request) -> Any:
+        """Stop was pressed: the job ends with the maps it has, and the event that follows it shows them."""
+        self._desk.worker.release_owner(checks.session(request))
+        return gr.update(interactive=False)
+
+    def _maps(self, question: Question, look: Look, request: gr.Request, new_choices: bool) -> Iterator[Updates]:
+        desk, visit = self._desk, self._desk.visit(request)
+        try:
+            told = desk.bench.recall(question)
+            turn = desk.turn(request, question, told, desk.bench.explain(question))
+        except (ValueError, OSError) as error:
+            raise trouble(error) from error
+        visit.asked = question.place[:2]
+        shown = Shown(look, question.terms, recalled=told is not None)
+        yield from self._follow(visit, turn, shown, new_choices)
+
+    def _follow(self, visit: Visit, turn: Turn, shown: Shown, new_choices: bool) -> Iterator[Updates]:
+        """Show a job's news until it ends, or the page belongs to another event by then."""
+        desk, updates = self._desk, self._updates
+        with desk.having(visit, turn):
+            visit.shown, job = shown, turn.job
+            if not job.background:
+                yield updates.busy(True) | updates.says("Starting …")
+            for batch in job.follow():
+                if visit.turn is not turn:
+                    return
+                changed: Updates = {}
+                for news in batch:
+                    shown.take(news)
+                    changed |= updates.changed(news, shown, new_choices)
+                yield changed | desk.status(shown.line, job)
+                if job.background and desk.worker.ahead(job):
+                    shown.maps.forget_unfinished()  # questions of visitors come first: the page is ready for one
+                    break
+            if visit.turn is turn:
+                shown.over = True
+                if shown.subject is None:
+                    visit.asked = NOWHERE
+                # all pictures once more: a busy browser may have passed over an update between two others
+                yield updates.pictures(shown) | updates.busy(False) | updates.says(shown.conclusion())
+                if shown.line.failed:
+                    raise gr.Error(shown.line.sentence, print_exception=False)

@@ -1,0 +1,36 @@
+"""A row of the table of tabs: how one looks, and what it does when it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from iscam.ui.done.question import Question
+from iscam.ui.done.study import Study, Told
+from iscam.ui.seen.face import Face, Shelf
+from iscam.ui.seen.shown import Shown
+
+
+@dataclass(frozen=True, eq=False)
+class Glance:
+    """What is known when a tab is opened: the maps on the page, the question they answer, the page's address, and what the
+    studies of other tabs have told for that question."""
+
+    shown: Shown
+    question: Question
+    origin: str
+    told: Callable[[str], Told | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Tab:
+    """One tab: its face, and a study for the compute thread, or what it makes `at_once` of what is known, or neither."""
+
+    face: Face
+    study: Study | None = None
+    at_once: Callable[[Glance], Shelf] | None = None
+
+
+Tabs = dict[str, Tab]
+Values = dict[Any, Any]  # component -> what the page says is in it

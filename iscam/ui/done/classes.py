@@ -1,0 +1,33 @@
+"""The tab Classes: one method over the most probable classes, and what speaks for one class rather than another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from .bench import Bench
+from .question import Question
+from .study import Study, one_method, piece
+
+if TYPE_CHECKING:
+    from .worker import Job
+
+
+def of_classes(bench: Bench, question: Question, choices: None, job: Job) -> Iterator[object]:
+    """The question's only method over the five most probable classes and the one asked for, and the contrast of the target
+    class with the one against it, or with the most probable other one."""
+    case = bench.case(question, job)
+    (method,) = question.methods
+    yield bench.answers.get(case.question.place)
+    top = [row.index for row in case.analysis.predictions]
+    for index in dict.fromkeys([*top, case.target]):
+        if job.stop.is_set():
+            return
+        title = case.explainer.model.categories[index]
+        yield piece(title, bench.map(replace(case, target=index), method, job, previews=False))
+    rival = next(index for index in top if index != case.target) if case.against is None else case.against
+    yield bench.contrast(replace(case, against=rival), method, job)
+
+
+STUDY = Study(of_classes, one_method)

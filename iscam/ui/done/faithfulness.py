@@ -1,0 +1,166 @@
+"""The tab Faithfulness: what the metrics say of the maps, beside controls that know nothing of the network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from iscam import trust
+from iscam.methods import METHODS
+from iscam.results import Stopped
+from iscam.trust import CONTROLS, DEFAULT_METRICS, LABELS, METRICS
+
+from .bench import Bench, Case, ask, ordered
+from .news import Measuring, Refused, size
+from .question import Question
+from .study import Asked, Study, Told
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from iscam import Analysis, Explanation
+    from iscam.results import Subject
+    from iscam.trust import Faithfulness
+
+    from .worker import Job
+
+CURVE_STEPS = 20  # of insertion and deletion on the page, five per cent of the pixels each
+SLOW_METRICS = tuple(key for key, row in METRICS.items() if row.needs in ("explain", "impute"))
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels of the photo
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What is measured beside the usual: slow metrics, and what of each map lies in a box."""
+
+    also: tuple[str, ...] = ()
+    box: Box | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """News: what the network is shown (H, W, 3), what insertion starts from, and the colour that deletion leaves (1, 1, 3);
+    the class in question with its probability, and the box."""
+
+    category: str
+    probability: float
+    box: Box | None
+    picture: NDArray[np.uint8]
+    blurred: NDArray[np.uint8]
+    emptied: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """News: what the metrics say of a method's or control's map, at which step each pixel is taken (H, W), and why the map
+    is blank, if it is. Later news of the same map know more metrics."""
+
+    method: str
+    faithfulness: Faithfulness
+    taken: NDArray[np.uint8]
+    blank: str = ""
+
+
+def read(question: Question, chosen: Mapping[str, Any]) -> Asked:
+    """The choices `also` and `box` of the tab; without a box that is none all else can be measured."""
+    also, box, remark = slow_metrics(chosen["also"]), None, ""
+    try:
+        box = box_of(chosen["box"], question.photo.size)
+    except ValueError as error:
+        remark = str(error)
+    return Asked(question, Choices(also, box), remark)
+
+
+def slow_metrics(also: Any) -> tuple[str, ...]:
+    """Metrics that are to be measured beside the usual ones."""
+    known = isinstance(also, (list, tuple)) and all(isinstance(key, str) and key in SLOW_METRICS for key in also)
+    if not known:
+        raise ValueError(f"What can be measured as well is {' and '.join(SLOW_METRICS)}.")
+    return tuple(key for key in SLOW_METRICS if key in also)
+
+
+def box_of(text: Any, size: tuple[int, int]) -> Box | None:
+    """A box in pixels of a photo of that size, from percentages of it; None from no text."""
+    parts = re.split(r"[\s,;%]+", text.strip(" ,;%")) if isinstance(text, str) and len(text) < 100 else []
+    if parts in ([], [""]):
+        return None
+    try:
+        left, top, right, bottom = (float(part) for part in parts)
+    except ValueError:
+        left = top = right = bottom = -1.0
+    if not (0 <= left < right <= 100 and 0 <= top < bottom <= 100):
+        raise ValueError("A box is four numbers: left, top, right and bottom, in per cent of the photo.")
+    width, height = size[0] / 100, size[1] / 100
+    return left * width, top * height, right * width, bottom * height
+
+
+def of_maps(bench: Bench, question: Question, choices: Choices, job: Job) -> Iterator[object]:
+    """Of the controls and of the maps of all chosen methods, the cheapest first; then by slow metrics."""
+    case = bench.case(question, job)
+    yield bench.answers.get(case.question.place)
+    target = case.explainer.prediction(case.analysis, case.target)
+    yield Seen(target.category, target.probability, choices.box, *trust.pictures(case.explainer, case.analysis))
+    keys = (*CONTROLS, *ordered(question.methods))
+    turns = list(product([DEFAULT_METRICS, choices.also] if choices.also else [DEFAULT_METRICS], keys))
+    try:
+        for number, (metrics, key) in enumerate(turns):
+            job.show(Measuring(LABELS[key], number, len(turns)))
+            yield _measure(bench, case, key, metrics, choices, job)
+    except Stopped:
+        return
+
+
+def _measure(
+    bench: Bench, case: Case, key: str, metrics: Sequence[str], choices: Choices, job: Job
+) -> Measured | Refused:
+    """What these metrics, and those asked for that are known already, say of one map. Raises Stopped."""
+    explainer, analysis, question = case.explainer, case.analysis, case.question
+    if key in CONTROLS:
+        explanation = trust.control(analysis, key, case.target, explainer.model.categories[case.target])
+    else:
+        answer = bench.map(case, key, job, previews=False)
+        if isinstance(answer, Refused):
+            return Refused(METHODS[key].label, answer.sentence)
+        explanation = answer.explanation
+        if not explanation.complete:
+            raise Stopped
+
+    def again(analysis: Analysis) -> Explanation:
+        return ask(Case(question, explainer, analysis, case.target, None), key, job)
+
+    asked = "measured", question.key(key, case.target) if key in METHODS else (question.place, key, case.target)
+    known = bench.answers.get(asked) or trust.Faithfulness({})
+    if missing := [metric for metric in metrics if metric not in known.values]:
+        found = trust.assess(explainer, analysis, explanation, missing, again, steps=CURVE_STEPS, stop=job.stop)
+        known = trust.Faithfulness(known.values | found.values, known.curves | found.curves)
+        bench.answers.put(asked, known, 4000)
+    in_box = [metric for metric, row in METRICS.items() if row.needs == "box"]
+    boxed = trust.assess(explainer, analysis, explanation, in_box, box=choices.box)
+    values = known.values | boxed.values
+    wanted = (*DEFAULT_METRICS, *choices.also, *boxed.values)
+    shown = {metric: values[metric] for metric in METRICS if metric in wanted and metric in values}
+    faithfulness = trust.Faithfulness(shown, known.curves, boxed.box_area)
+    blank = "" if explanation.heatmap.any() else explanation.note
+    return Measured(key, faithfulness, trust.turns(explanation, CURVE_STEPS), blank)
+
+
+def figures(told: Told | None, subject: Subject, explanation: Explanation) -> dict[str, dict[str, float]]:
+    """What has been measured of the maps of a subject, for the class of an explanation, by method; nothing if not yet."""
+    of_class = any(isinstance(each, Seen) and each.category == explanation.category for each in told or ())
+    if told is None or not of_class or told[0].subject.place != subject.place:
+        return {}
+    return {each.method: each.faithfulness.values for each in told if isinstance(each, Measured)}
+
+
+def _size(news: object) -> int:
+    if isinstance(news, Seen):
+        return 2 * news.picture.nbytes
+    return news.taken.nbytes if isinstance(news, Measured) else size(news)
+
+
+STUDY = Study(of_maps, read, _size)

@@ -1,0 +1,31 @@
+"""The tab Layers: one method over the layers of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from iscam.models import MODELS
+
+from .bench import Bench
+from .question import Question
+from .study import Study, one_method, piece
+
+if TYPE_CHECKING:
+    from .worker import Job
+
+
+def of_layers(bench: Bench, question: Question, choices: None, job: Job) -> Iterator[object]:
+    """The question's only method over all layers of the model, from coarse to fine, for one class."""
+    (method,) = question.methods
+    for layer, (height, width) in MODELS[question.model].layers.items():
+        if job.stop.is_set():
+            return
+        case = bench.case(replace(question, layer=layer), job)
+        yield bench.answers.get(case.question.place)
+        title = f"{layer}, {len(case.analysis.forward.activations)} of {height}x{width}"
+        yield piece(title, bench.map(case, method, job, previews=False))
+
+
+STUDY = Study(of_layers, one_method)

@@ -1,9 +1,0 @@
-from .layout import OPENING as OPENING
-from .layout import PERTURBATIONS as PERTURBATIONS
-from .layout import SHARE as SHARE
-from .layout import SLOW_METRICS as SLOW_METRICS
-from .layout import Page as Page
-from .layout import lay_out as lay_out
-from .shown import Shown as Shown
-from .updates import Updater as Updater
-from .updates import Updates as Updates

@@ -1,0 +1,170 @@
+"""The tab Faithfulness: figures with their curves, the photo with some of its pixels removed, and a box drawn on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from iscam import show
+from iscam.methods import DEFAULT_METHODS, METHODS
+from iscam.trust import CONTROLS, LABELS, METRICS
+from iscam.ui.done.faithfulness import CURVE_STEPS, SLOW_METRICS, Measured, Seen
+from iscam.ui.done.news import Analysed, Refused
+
+from . import figures, html, words
+from .canvas import Canvas
+from .face import Chosen, Face, Shelf, TabParts, explained, htmls
+
+if TYPE_CHECKING:
+    import pandas
+
+PERTURBATIONS = ("deletion", "insertion")
+SHARE = 25  # per cent of the pixels, at first
+SENTENCE = (
+    "What happens to the class probability when the photo is masked, restored or removed along each map, beside maps that "
+    "know nothing of the network: read each figure against theirs."
+)
+
+
+@dataclass(frozen=True)
+class Scrub:
+    """Which perturbed photo is shown: by whose map, how, and which percentage of its pixels."""
+
+    by: str = DEFAULT_METHODS[0]
+    how: str = PERTURBATIONS[0]
+    share: int = SHARE
+
+    @classmethod
+    def read(cls, chosen: Chosen) -> Scrub:
+        """What a client says, checked."""
+        by, how, share = chosen["by"], chosen["how"], chosen["share"]
+        if by not in (*METHODS, *CONTROLS) or how not in PERTURBATIONS:
+            raise ValueError(
+                f"A photo is perturbed by {', '.join(PERTURBATIONS)}, along a method's or a control's map."
+            )
+        if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 100:
+            raise ValueError("The share of the pixels lies between 0 and 100 %.")
+        return cls(by, how, round(share))
+
+
+def _lay_out() -> TabParts:
+    with gr.Row(elem_classes="over", equal_height=True):
+        slow = [(METRICS[key].label, key) for key in SLOW_METRICS]
+        also = gr.CheckboxGroup(slow, value=[], label="Measure also (slow)", scale=0, min_width=210, elem_id="also")
+        explained(SENTENCE)
+    shows = htmls("trust")
+    with gr.Row(elem_id="trust-curves"):
+        for key, what in (("insertion", "restored"), ("deletion", "removed")):
+            shows[key] = gr.LinePlot(
+                x="pixels",
+                y="probability",
+                color="map",
+                color_map=figures.COLOURS,
+                x_title=f"pixels {what}, highest first, %",
+                y_title="class probability, %",
+                label=METRICS[key].label,
+                visible=False,
+                elem_id=f"curve-{key}",
+            )
+    with gr.Row(elem_id="perturb", equal_height=False):
+        with gr.Column(min_width=280):
+            with gr.Row():
+                by = gr.Dropdown(words.map_choices(), value=Scrub.by, label="By the map of", min_width=130)
+                how = gr.Radio(list(PERTURBATIONS), value=Scrub.how, label="Perturbation", min_width=150)
+            share = gr.Slider(0, 100, SHARE, step=5, label="Share of the pixels, %", elem_id="share")
+            shows |= htmls("perturbed")
+        with gr.Column(min_width=280):
+            box = gr.Textbox(
+                label="Box",
+                placeholder="left, top, right, bottom in % of the photo",
+                info="Draw it on the photo, or type it: what share of each map lies in it?",
+                max_length=60,
+                elem_id="box",
+            )
+            shows |= htmls("boxed")
+    return TabParts(shows | htmls("protocol"), {"also": also, "box": box}, {"by": by, "how": how, "share": share})
+
+
+def _arrange(canvas: Canvas, news: Sequence[Any], chosen: Chosen) -> Shelf:
+    scrub = Scrub.read(chosen)
+    found = {each.method: each for each in news if isinstance(each, Measured)}
+    seen = next((each for each in news if isinstance(each, Seen)), None)
+    subject = next(each.subject for each in news if isinstance(each, Analysed))
+    if seen is None or not found:
+        return {}
+    refused = {each.method: each.sentence for each in news if isinstance(each, Refused)}
+    blank = {key: each.blank for key, each in found.items() if each.blank}
+    values = {key: each.faithfulness.values for key, each in found.items()}
+    metrics = [key for key in METRICS if any(key in row for row in values.values())]
+    return {
+        "trust": figures.table(values, blank, refused, seen.category, seen.probability),
+        "insertion": _probabilities(found, "insertion"),
+        "deletion": _probabilities(found, "deletion"),
+        "perturbed": _perturbed(seen, found.get(scrub.by), scrub),
+        "boxed": _boxed(canvas, seen, next(iter(found.values())).faithfulness.box_area),
+        "protocol": figures.protocols(metrics, CURVE_STEPS, subject.layer),
+    }
+
+
+def _perturbed(seen: Seen, found: Measured | None, scrub: Scrub) -> str:
+    """The photo with the chosen share of its pixels perturbed along the chosen map, and its class probability."""
+    label = LABELS[scrub.by]
+    if found is None:
+        return html.empty_card(label, "This map has not been measured: those in the table have.")
+    step = round(scrub.share * CURVE_STEPS / 100)
+    taken = (found.taken <= step)[..., None]  # (H, W, 1)
+    removed = scrub.how == "deletion"
+    pixels = np.where(taken, seen.emptied, seen.picture) if removed else np.where(taken, seen.picture, seen.blurred)
+    probability = words.per_cent(float(found.faithfulness.curves[scrub.how].scores[step]))
+    share, what = 100 * step / CURVE_STEPS, "removed" if removed else "restored"
+    line = f"{share:.0f} % of the pixels {what}: {seen.category} {probability}"
+    jpeg = show.encoded(Image.fromarray(pixels), "JPEG")
+    return html.card(f"{label}, {scrub.how}", jpeg, f"What the network sees: {line}", [line])
+
+
+def _boxed(canvas: Canvas, seen: Seen, area: float | None) -> str:
+    """The photo with the crop that the network sees, to draw a box on; `area` is the box's share of the crop."""
+    width, height = canvas.photo.size
+    left, top, right, bottom = seen.box or (0.0, 0.0, 0.0, 0.0)
+    share = 100 * left / width, 100 * top / height, 100 * right / width, 100 * bottom / height
+    line = "Draw a box around what the class is about."
+    if area is not None:
+        line = f"The box takes up {100 * area:.1f} % of what the network sees."
+        if area == 0:
+            line = "The network sees nothing of this box."
+    return figures.drawn_on(canvas.framed(), "The photo, to draw a box on", share, line)
+
+
+def _probabilities(measured: Mapping[str, Measured], key: str) -> pandas.DataFrame:
+    """Class probability in per cent along a curve, one line per map."""
+    import pandas
+
+    rows = []
+    for name in (name for name in LABELS if name in measured):
+        curve = measured[name].faithfulness.curves[key]
+        for fraction, score in zip(curve.fractions, curve.scores, strict=True):
+            rows.append((round(100 * float(fraction)), 100 * float(score), LABELS[name]))
+    return pandas.DataFrame(rows, columns=["pixels", "probability", "map"])
+
+
+def _measured(news: Sequence[Any], chosen: Chosen) -> object:
+    """The map by which the photo is perturbed: the first that was measured, if the chosen one was not."""
+    found = {each.method for each in news if isinstance(each, Measured)}
+    measured = [key for key in LABELS if key in found]
+    return measured[0] if measured and chosen["by"] not in measured else chosen["by"]
+
+
+FACE = Face(
+    "Faithfulness",
+    _lay_out,
+    _arrange,
+    drawn=("perturbed",),
+    plots=("insertion", "deletion"),
+    settle={"by": _measured},
+    of_the_photo=("box",),
+)

@@ -1,0 +1,21 @@
+"""The table of tabs, in their order. A tab is its face (`seen/`), its study (`done/`) if it has one, and its row here."""
+
+from __future__ import annotations
+
+from .asked.pack import offered
+from .asked.tab import Tab, Tabs
+from .done import classes as of_classes
+from .done import faithfulness as of_faithfulness
+from .done import integration as of_integration
+from .done import layers as of_layers
+from .seen import about, classes, compare, export, faithfulness, integration, layers
+
+TABS: Tabs = {
+    "compare": Tab(compare.FACE),
+    "classes": Tab(classes.FACE, of_classes.STUDY),
+    "integration": Tab(integration.FACE, of_integration.STUDY),
+    "layers": Tab(layers.FACE, of_layers.STUDY),
+    "faithfulness": Tab(faithfulness.FACE, of_faithfulness.STUDY),
+    "export": Tab(export.FACE, at_once=offered),
+    "about": Tab(about.FACE),
+}

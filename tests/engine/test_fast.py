@@ -1,0 +1,295 @@
+"""The fast engine beside the exact one, on the bundled network, on SqueezeNet, and on a wide tiny network."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from iscam import Explainer, Progress
+from iscam.engine.fast import FEW_CHANNELS, FUTILE, GROWTH, PAYS, PILOTS
+from iscam.path import PATHS
+from iscam.project import EXAMPLES
+from iscam.settings import WEIGHTINGS
+from tests.cases import CHELSEA, ROCKET, RowCounter, difference, exact_of, model_of, noise_photo, wide
+
+SQUEEZED = ("n02093754_Border_terrier.jpg", "n04118776_rule.jpg")
+
+
+def assert_near_exact(key: str, photo: Path, method: str = "is-cam", tolerance: float = 0.01, **asked: object) -> None:
+    """Complete, within the bounds that are promised for default settings, and not far off its own estimate.
+
+    The estimate is of a random error: on one photo in twenty the true one may be a little larger.
+    """
+    wanted = Explainer.explain(*exact_of(key, photo), method, **asked)  # type: ignore[arg-type]
+    explainer = Explainer(model_of(key), "fast", tolerance)
+    found = explainer.explain(explainer.analyse(photo), method, **asked)  # type: ignore[arg-type]
+    off = difference(found.heatmap, wanted.heatmap)
+    assert found.complete
+    assert found.estimated_error is not None
+    assert 0 < found.estimated_error < tolerance
+    assert off <= 2 * tolerance
+    assert off <= 2 * found.estimated_error
+    assert np.corrcoef(found.heatmap.ravel(), wanted.heatmap.ravel())[0, 1] >= 0.999
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("photo", [CHELSEA, ROCKET], ids=lambda photo: photo.stem)
+def test_maps_of_photo11_are_near_the_exact_ones(photo: Path, path: str, weighting: str) -> None:
+    assert_near_exact("photo11", photo, path=path, weighting=weighting)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"method": "score-cam"},
+        {"method": "score-cam", "weighting": "logit"},
+        {"method": "ss-cam", "samples": 3},
+        {"steps": 1, "path": "linear"},
+        {"steps": 2},
+        {"target": "dog", "against": "cat"},
+        {"target": "dog", "against": "cat", "weighting": "logit"},
+        {"target": "parachute"},
+        {"layer": "layer2"},
+        {"tolerance": 0.003},
+    ],
+    ids=str,
+)
+def test_other_questions_are_answered_as_near(asked: dict[str, object]) -> None:
+    """Score-CAM, SS-CAM, contrasts, an improbable class, another layer, a finer tolerance."""
+    layer = asked.pop("layer", None)
+    if layer is None:
+        assert_near_exact("photo11", CHELSEA, **asked)  # type: ignore[arg-type]
+        return
+    fast, exact = (Explainer(model_of("photo11"), engine) for engine in ("fast", "exact"))
+    found, wanted = (e.explain(e.analyse(CHELSEA, str(layer)), steps=3) for e in (fast, exact))
+    assert difference(found.heatmap, wanted.heatmap) <= 0.02
+
+
+def test_a_hard_question_costs_little_more_than_the_exact_answer() -> None:
+    """Where two classes weigh channels alike, hardly a pass can be spared: the rest is run exactly in the end.
+
+    How many rough passes are run until then depends on how cheap the processor makes them. It is never more than a look at
+    all channels, the pilots, half of the exact passes, and the block with which that half is passed.
+    """
+    exact = 224 * 10
+    given_up = (224 + 2 * PILOTS * 10 + FUTILE * exact) * (1 + GROWTH)
+    explainer = Explainer(model_of("photo11"), tolerance=1e-4)
+    found = explainer.explain(explainer.analyse(CHELSEA), target="dog", against="cat", weighting="logit")
+    assert exact < found.forward_passes <= given_up + exact
+    wanted = Explainer.explain(*exact_of("photo11", CHELSEA), target="dog", against="cat", weighting="logit")
+    assert found.estimated_error is not None
+    assert found.estimated_error < 1e-4
+    assert difference(found.heatmap, wanted.heatmap) < 1e-3
+
+
+def test_a_long_path_is_interpolated() -> None:
+    """Twenty steps come near the exact map, and fifty cost little more than ten."""
+    assert_near_exact("photo11", CHELSEA, steps=20, path="linear")
+    explainer = Explainer(model_of("photo11"))
+    analysis = explainer.analyse(CHELSEA)
+    ten = explainer.explain(analysis, path="linear").forward_passes
+    assert explainer.explain(explainer.analyse(CHELSEA), steps=50, path="linear").forward_passes <= 1.5 * ten
+
+
+@pytest.mark.shared
+@pytest.mark.usefixtures("torch_home")
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("photo", SQUEEZED)
+def test_maps_of_squeezenet_are_near_the_exact_ones(shared: Path, photo: str, weighting: str) -> None:
+    """Two steps, so that the exact map takes seconds."""
+    assert_near_exact("squeezenet1_0", shared / "data" / "photos" / photo, steps=2, weighting=weighting)
+
+
+def test_passes_are_counted_and_none_is_run_twice() -> None:
+    """Another class costs at most half of the first, Score-CAM at most a pass per channel, the same question nothing."""
+    model = model_of("photo11")
+    explainer = Explainer(model)
+    analysis = explainer.analyse(CHELSEA)
+    counter = RowCounter(model)
+
+    def rows(**asked: object) -> int:
+        before = counter.rows
+        explanation = explainer.explain(analysis, **asked)  # type: ignore[arg-type]
+        assert explanation.complete
+        assert explanation.forward_passes == counter.rows - before
+        return counter.rows - before
+
+    first = rows()
+    assert rows() == 0
+    assert first <= 3 * 224
+    assert rows(target="dog") <= first / 2
+    assert rows(method="score-cam") <= 224
+    assert rows(steps=20) <= first / 2  # what all channels have had at ten steps tells most of it
+    assert rows(path="linear") < first
+    run = {probe: int(analysis.table.evaluated(probe).sum()) for probe in analysis.table.probes}
+    assert sum(run.values()) + 1 == counter.rows  # and the blank photo
+    counter.remove()
+
+
+def test_a_stop_keeps_what_is_known_and_a_second_run_goes_on() -> None:
+    explainer = Explainer(model_of("photo11"))
+    analysis = explainer.analyse(ROCKET)
+    stop, seen = threading.Event(), []
+
+    def progress(report: Progress) -> None:
+        seen.append(report.done)
+        assert report.done <= report.total
+        if report.done > 100:
+            stop.set()
+
+    first = explainer.explain(analysis, progress=progress, stop=stop)
+    assert not first.complete
+    assert "Stopped" in first.note
+    assert first.heatmap.max() == 1
+    assert 100 < first.forward_passes == seen[-1] <= 100 + 16
+    rest = explainer.explain(analysis)
+    assert rest.complete
+    again = explainer.explain(explainer.analyse(ROCKET))
+    assert difference(rest.heatmap, again.heatmap) <= 0.02
+
+
+def test_a_stop_at_any_time_gives_a_map() -> None:
+    """After every batch, with an estimate as soon as there is one, and never complete."""
+    explainer = Explainer(model_of("photo11"), tolerance=0.002)
+    analysis, errors, again = explainer.analyse(ROCKET), [], True
+    while again:
+        stop = threading.Event()
+        found = explainer.explain(analysis, progress=lambda _, stop=stop: stop.set(), stop=stop)
+        again = not found.complete
+        assert np.isfinite(found.heatmap).all()
+        assert found.forward_passes <= 16 or not again
+        errors.append(found.estimated_error)
+    assert None in errors
+    assert errors[-1] is not None
+    assert errors[-1] < 0.002
+
+
+def test_previews_come_early_and_come_near() -> None:
+    """The first quarter of the passes gives a map like the final one; the last previews are nearly the final one."""
+    explainer = Explainer(model_of("photo11"))
+    previews: list[tuple[int, NDArray[np.float32]]] = []
+    final = explainer.explain(
+        explainer.analyse(CHELSEA), progress=lambda report: previews.append((report.done, report.preview().heatmap))
+    )
+    early = [heatmap for done, heatmap in previews if done <= final.forward_passes / 4][-1]
+    assert np.corrcoef(early.ravel(), final.heatmap.ravel())[0, 1] > 0.9
+    assert difference(previews[-1][1], final.heatmap) < 0.05
+    assert len({heatmap.tobytes() for _, heatmap in previews}) > 10
+
+
+def test_rough_passes_are_given_up_where_they_do_not_pay() -> None:
+    """What was run roughly before counts for nothing then, and the map is as near."""
+    explainer = Explainer(model_of("photo11"))
+    if not explainer.backend.has_rough:
+        pytest.skip("this machine has no bfloat16 arithmetic, or ISCAM_NO_BF16 denies it")
+    analysis = explainer.analyse(CHELSEA)
+    explainer.explain(analysis)
+    slow = Explainer(model_of("photo11"))
+    slow.backend.pace("rough").learn(1, 1.0)
+    slow.backend.pace("precise").learn(1, 1.0 / PAYS * 1.01)
+    passes = analysis.table.passes
+    found = slow.explain(analysis)
+    assert found.forward_passes == analysis.table.passes - passes > 150
+    wanted = Explainer.explain(*exact_of("photo11", CHELSEA))
+    assert found.estimated_error is not None
+    assert difference(found.heatmap, wanted.heatmap) <= 0.02
+    assert slow.explain(slow.analyse(CHELSEA)).complete
+    assert slow.backend.pace("rough").seconds_per_row == 1.0
+
+
+def test_no_photo_reaches_another_and_none_is_kept() -> None:
+    """The map of a photo between others is its own, and an analysis is freed when it is dropped."""
+    explainer = Explainer(model_of("photo11"), tolerance=0.02)
+    kept = []
+    for photo in (CHELSEA, ROCKET, CHELSEA, EXAMPLES / "coffee.jpg", CHELSEA):
+        analysis = explainer.analyse(photo)
+        found = explainer.explain(analysis)
+        kept.append(weakref.ref(analysis.table))
+        if photo == CHELSEA:
+            wanted = Explainer.explain(*exact_of("photo11", CHELSEA))
+            assert difference(found.heatmap, wanted.heatmap) <= 0.04
+    del analysis
+    gc.collect()
+    assert [reference() for reference in kept] == [None] * 5
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_a_constant_network_gives_uniform_weights(weighting: str) -> None:
+    """All channels score alike: there is nothing to learn, and nothing breaks."""
+    explainer = Explainer(wide(constant=True))
+    found = explainer.explain(explainer.analyse(noise_photo()), weighting=weighting)
+    assert found.complete
+    np.testing.assert_allclose(found.weights, found.weights[0], rtol=1e-3)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("flat", [5, 40 - FEW_CHANNELS])
+def test_flat_channels_are_never_run(flat: int) -> None:
+    """They have no mask and no weight; with few others left, those are run exactly."""
+    model = wide(flat=flat)
+    explainer = Explainer(model)
+    analysis = explainer.analyse(noise_photo())
+    found = explainer.explain(analysis, steps=3)
+    assert not found.weights[:flat].any()  # type: ignore[index]
+    assert all(not analysis.table.evaluated(probe)[:flat].any() for probe in analysis.table.probes)
+    exact = explainer.using("exact").explain(explainer.analyse(noise_photo()), steps=3)
+    if flat > 5:
+        assert found.estimated_error == 0
+        assert found.forward_passes == 3 * FEW_CHANNELS
+    assert difference(found.heatmap, exact.heatmap) <= (0.02 if flat == 5 else 1e-4)
+
+
+@pytest.mark.parametrize("fails_at", [1, 12])
+def test_an_error_in_the_network_leaves_no_trace(fails_at: int) -> None:
+    """Weights that were put in place for the passes are taken out again, and a later run is complete."""
+    model = wide()
+    explainer = Explainer(model)
+    analysis = explainer.analyse(noise_photo())
+    before = list(model.network.parameters())
+    calls: list[int] = []
+
+    def fail(*_: object) -> None:
+        calls.append(1)
+        if len(calls) == fails_at:
+            raise RuntimeError("on purpose")
+
+    handle = model.network.register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="on purpose"):
+        explainer.explain(analysis)
+    handle.remove()
+    assert all(now is then for now, then in zip(model.network.parameters(), before, strict=True))
+    assert explainer.explain(analysis).complete
+
+
+@pytest.mark.parametrize("engine", ["fast", "exact"])
+def test_answers_that_are_no_numbers_get_a_sentence(engine: str) -> None:
+    """A network that is sound on the photo may not be on a masked one: no map is made of that."""
+    model = wide()
+    explainer = Explainer(model, engine)
+    analysis = explainer.analyse(noise_photo())
+    handle = model.network.register_forward_hook(lambda *given: given[-1] * float("nan"))
+    with pytest.raises(ValueError, match=r"^The network gives no finite scores .*\.$"):
+        explainer.explain(analysis)
+    handle.remove()
+    assert explainer.explain(analysis).complete
+
+
+def test_the_engines_share_what_they_know() -> None:
+    """After the exact engine the fast one has nothing to run but the blank photo, and says so of its error."""
+    explainer = Explainer(model_of("photo11"), "exact")
+    analysis = explainer.analyse(CHELSEA)
+    exact = explainer.explain(analysis, steps=2)
+    fast = explainer.using("fast")
+    assert (fast.engine, explainer.engine) == ("fast", "exact")
+    assert fast.backend is explainer.backend
+    found = fast.explain(analysis, steps=2)
+    assert found.forward_passes == 1
+    assert difference(found.heatmap, exact.heatmap) < 1e-4
+    assert found.estimated_error is not None
+    assert found.estimated_error < 1e-3

@@ -1,0 +1,222 @@
+"""One map measured, method or control: what the metrics ask of an explainer, and what must not depend on them."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from iscam import Analysis, Explanation
+from iscam.project import EXAMPLES
+from iscam.results import Outcome, Stopped
+from iscam.trust import CONTROLS, METRICS, assess, control
+from iscam.trust.faithfulness import on_map
+from tests.trust.cases import case
+
+
+def test_a_box_on_the_photo_is_found_on_the_map() -> None:
+    """The crop (100, 50) to (300, 150) is a map of 50 x 50: four pixels across and two down are one of the map."""
+    assert on_map((100, 50, 300, 150), (100, 50, 300, 150), (50, 50)) == (0, 0, 50, 50)
+    assert on_map((140, 90, 180, 450), (100, 50, 300, 150), (50, 50)) == (10, 20, 20, 200)
+
+
+def test_an_all_ones_map_drops_nothing_and_a_blank_one_everything_but_no_number() -> None:
+    explainer, analysis, explanation = case("photo11", EXAMPLES / "chelsea.jpg")
+    whole = replace(explanation, heatmap=np.ones_like(explanation.heatmap))
+    box, every = (0.0, 0.0, 9999.0, 9999.0), tuple(METRICS)
+    again = Asked(whole)
+    found = assess(explainer, analysis, whole, every, again, box).values
+    assert list(found) == list(every) and again.times == 1
+    assert found["average-drop"] == pytest.approx(0, abs=1e-5) and found["adcc"] == 0
+    blank = replace(explanation, heatmap=np.zeros_like(explanation.heatmap))
+    found = assess(explainer, analysis, blank, every, Asked(blank), box).values
+    assert all(np.isfinite(value) for value in found.values()) and found["average-drop"] > 0.5
+    # without an order, pixels go in raster order either way, so that removing high ones first is removing low ones first
+    assert found["road"] == pytest.approx(0, abs=1e-6)
+
+
+def test_fake_cam_drops_next_to_nothing_and_a_blob_does_not() -> None:
+    """Why average drop alone says little: the control that knows nothing wins it."""
+    explainer, analysis, explanation = case("photo11", EXAMPLES / "chelsea.jpg")
+    fake, blob = (
+        assess(explainer, analysis, control(analysis, key, explanation.class_index, "x"), ("average-drop",))
+        for key in ("fake-cam", "gaussian")
+    )
+    assert fake.values["average-drop"] < 0.01 < blob.values["average-drop"]
+
+
+class Asked:
+    """Explains any analysis by the same map, and counts how often."""
+
+    def __init__(self, explanation: Explanation) -> None:
+        self.explanation, self.times = explanation, 0
+
+    def __call__(self, analysis: Analysis) -> Explanation:
+        self.times += 1
+        return self.explanation
+
+
+def test_adcc_asks_for_the_map_of_the_masked_photo() -> None:
+    """With the same method and class; a control is its own; an unfinished map ends it."""
+    explainer, analysis, explanation = case("photo11", EXAMPLES / "chelsea.jpg")
+    seen: list[Analysis] = []
+
+    def again(changed: Analysis) -> Explanation:
+        seen.append(changed)
+        return explainer.explain(changed, "grad-cam", explanation.class_index)
+
+    found = assess(explainer, analysis, explanation, ("adcc",), again).values["adcc"]
+    masked = analysis.forward.image * torch.from_numpy(explanation.heatmap)
+    assert len(seen) == 1 and torch.equal(seen[0].forward.image, masked) and 0 < found < 1
+    centre = control(analysis, "gaussian", 0, "cat")
+    values = assess(explainer, analysis, centre, ("adcc", "average-drop")).values
+    parts = 1, 1 - centre.heatmap.mean(), 1 - values["average-drop"]
+    assert values["adcc"] == pytest.approx(3 / sum(1 / part for part in parts))
+    with pytest.raises(Stopped):
+        assess(
+            explainer,
+            analysis,
+            explanation,
+            ("adcc",),
+            lambda _: replace(explanation, outcome=Outcome(0.0, 0, None, complete=False)),
+        )
+    with pytest.raises(ValueError, match="needs the method once more"):
+        assess(explainer, analysis, explanation, ("adcc",))
+
+
+def test_wrong_questions_are_refused_and_a_stopped_one_ends() -> None:
+    explainer, analysis, explanation = case("photo11", EXAMPLES / "chelsea.jpg")
+    with pytest.raises(ValueError, match="no metric 'beauty'"):
+        assess(explainer, analysis, explanation, ("beauty",))
+    contrast = explainer.explain(analysis, "grad-cam", "cat", against="dog")
+    with pytest.raises(ValueError, match="signed"):
+        assess(explainer, analysis, contrast, ("average-drop",))
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        assess(explainer, analysis, explanation, ("deletion",), stop=stop)
+
+
+def test_a_box_that_the_network_does_not_see_has_no_figures() -> None:
+    explainer, analysis, explanation = case("photo11", EXAMPLES / "chelsea.jpg")
+    width, height = analysis.photo.size
+    assert analysis.crop[0] > 20
+    found = assess(explainer, analysis, explanation, ("pointing", "energy"), box=(0, 0, 10, height))
+    assert found.values == {} and found.box_area == 0
+    found = assess(explainer, analysis, explanation, ("pointing", "energy"), box=(0, 0, width, height))
+    assert found.values == {"pointing": 1, "energy": 1} and found.box_area == 1
+    assert assess(explainer, analysis, explanation, ("pointing",)).box_area is None
+
+
+def test_a_place_on_the_photo_is_sought_at_its_place_on_the_map() -> None:
+    """A map of one pixel: a box of four pixels of the photo around what it shows has all, one beside it nothing."""
+    explainer, analysis, explanation = case("photo11", EXAMPLES / "chelsea.jpg")
+    heatmap = np.zeros_like(explanation.heatmap)
+    heatmap[30, 100] = 1
+    left, top, right, bottom = analysis.crop
+    x = left + 100.5 * (right - left) / heatmap.shape[1]
+    y = top + 30.5 * (bottom - top) / heatmap.shape[0]
+    for across, wanted in ((0, 1), (10, 0)):
+        box = x - 2 + across, y - 2, x + 2 + across, y + 2
+        found = assess(explainer, analysis, replace(explanation, heatmap=heatmap), ("pointing", "energy"), box=box)
+        assert found.values == {"pointing": wanted, "energy": wanted}
+
+
+class Late(threading.Event):
+    """A stop that comes after the first look at it."""
+
+    looks = 0
+
+    def is_set(self) -> bool:
+        self.looks += 1
+        return self.looks > 1
+
+
+def test_measuring_leaves_no_trace() -> None:
+    """Hooks, modes, gradients and the photo are as before, in training mode and after a stop on the way too."""
+    explainer, analysis, explanation = case("photo11", EXAMPLES / "chelsea.jpg")
+    network, before = explainer.model.network, analysis.forward.image.clone()
+    network.train()
+    try:
+        weights = [parameter.clone() for parameter in network.parameters()]
+        found = assess(explainer, analysis, explanation, ("average-drop", "road", "deletion"))
+        with pytest.raises(Stopped):
+            assess(explainer, analysis, explanation, ("average-drop", "deletion"), stop=Late())
+        assert all(module.training and not module._forward_hooks for module in network.modules())
+        assert all(torch.equal(a, b) and a.grad is None for a, b in zip(network.parameters(), weights, strict=True))
+    finally:
+        network.eval()
+    assert torch.equal(analysis.forward.image, before)
+    assert found.values == pytest.approx(
+        assess(explainer, analysis, explanation, ("average-drop", "road", "deletion")).values, abs=1e-5
+    )
+
+
+# What the metrics ask of an explainer
+
+
+def test_probabilities_and_changed_inputs_are_the_networks_own() -> None:
+    explainer, analysis, _ = case("photo11", EXAMPLES / "chelsea.jpg")
+    same = explainer.changed(analysis, analysis.forward.image)
+    assert torch.allclose(same.forward.logits, analysis.forward.logits, atol=1e-5)
+    assert same.crop == analysis.crop and same.layer == analysis.layer and not same.table.probes
+    images = torch.cat([analysis.forward.image * share for share in torch.linspace(0, 1, 21)])
+    with torch.no_grad():
+        wanted = explainer.model.network(images).softmax(1)[:, 3]
+    assert torch.allclose(explainer.probability(images, 3), wanted, atol=1e-5)
+
+
+def test_an_input_is_shown_as_the_photo_that_it_is() -> None:
+    """The pixels of the crop, and the mean colour of the data where the input is 0."""
+    explainer, analysis, _ = case("photo11", EXAMPLES / "chelsea.jpg")
+    shown = explainer.picture(analysis.forward.image)
+    side = shown.shape[0]
+    wanted = np.asarray(analysis.photo.image.crop(analysis.crop).resize((side, side)), dtype=float)
+    assert shown.shape == (side, side, 3) and np.abs(shown - wanted).mean() < 3
+    mean = explainer.picture(torch.zeros(1, 3, 1, 1))[0, 0]
+    assert np.abs(mean / 255 - [0.485, 0.456, 0.406]).max() < 0.01
+
+
+# Controls
+
+
+def test_controls_know_nothing_of_the_class_and_are_the_same_for_the_same_photo() -> None:
+    explainer, analysis, _ = case("photo11", EXAMPLES / "chelsea.jpg")
+    other = explainer.analyse(EXAMPLES / "rocket.jpg")
+    for key in CONTROLS:
+        first = control(analysis, key, 0, "x")
+        assert first.method == key and first.complete and first.forward_passes == 0
+        assert first.heatmap.shape == tuple(analysis.forward.image.shape[2:]) and first.heatmap.dtype == np.float32
+        assert (first.heatmap.min(), first.heatmap.max()) == (0, 1)
+        assert np.array_equal(first.heatmap, control(explainer.analyse(EXAMPLES / "chelsea.jpg"), key, 5, "y").heatmap)
+        changes = key == "random"
+        assert np.array_equal(first.heatmap, control(other, key, 0, "x").heatmap) != changes
+        assert np.array_equal(first.heatmap, control(analysis, key, 0, "x", seed=1).heatmap) != changes
+
+
+def test_a_photo_without_a_file_has_its_controls_too() -> None:
+    """A PIL image has no digest: its pixels say which noise it gets, whatever the class."""
+    explainer, _, _ = case("photo11", EXAMPLES / "chelsea.jpg")
+    pictures = [Image.open(EXAMPLES / f"{name}.jpg") for name in ("chelsea", "chelsea", "rocket")]
+    first, same, other = (control(explainer.analyse(picture), "random", 0, "x").heatmap for picture in pictures)
+    assert np.array_equal(first, same) and not np.array_equal(first, other)
+
+
+def test_controls_look_as_they_are_called() -> None:
+    """A symmetric blob whose height at a quarter of the side is that of one sigma; all ones but one; noise of the layer."""
+    fake = CONTROLS["fake-cam"].draw((4, 4), (9, 7), 0)
+    assert int((fake == 1).sum()) == 62 and fake[0, 0] == 0
+    blob = CONTROLS["gaussian"].draw((4, 4), (81, 41), 0)
+    assert (
+        blob[40, 20] == 1
+        and torch.allclose(blob, blob.flip(0), atol=1e-6)
+        and torch.allclose(blob, blob.flip(1), atol=1e-6)
+    )
+    corner = np.exp(-4)
+    assert float(blob[60, 20]) == pytest.approx((np.exp(-0.5) - corner) / (1 - corner), abs=1e-4)
+    noise = CONTROLS["random"].draw((4, 4), (64, 64), 3)
+    assert float((noise[:, 1:] - noise[:, :-1]).abs().max()) < 0.2  # smooth, as a map of 4 x 4 cells is

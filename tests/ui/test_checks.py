@@ -1,0 +1,138 @@
+"""What a client sends is refused in a sentence, or becomes a question."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from iscam.ui.asked import checks
+from iscam.ui.done import faithfulness
+from iscam.ui.seen.faithfulness import Scrub
+from iscam.ui.seen.layout import OPENING
+from tests.ui.stand_in import LOOK
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"model": "alexnet"},
+        {"model": ["photo11"]},
+        {"layer": "layer9"},
+        {"layer": {}},
+        {"target": 1.5},
+        {"target": True},
+        {"against": [1]},
+        {"target": 2, "against": 2},
+        {"steps": -1},
+        {"steps": 0},
+        {"steps": 10**9},
+        {"steps": float("nan")},
+        {"steps": float("inf")},
+        {"steps": 2.5},
+        {"steps": "10"},
+        {"steps": None},
+        {"steps": True},
+        {"methods": []},
+        {"methods": None},
+        {"methods": ["is-cam", "sorcery"]},
+        {"methods": [["is-cam"]]},
+        {"path": "zigzag"},
+        {"path": None},
+        {"weighting": 3},
+        {"engine": "steam"},
+        {"engine": ["fast"]},
+    ],
+)
+def test_wrong_settings_are_refused_in_one_sentence(wrong: dict[str, Any], photo: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"^[A-Z].*\.$"):
+        checks.question(photo, **{"model": "photo11"} | wrong)
+
+
+def test_right_settings_become_a_question(photo: dict[str, str]) -> None:
+    question = checks.question(
+        photo, "photo11", "layer2", 3, None, 12.0, ["grad-cam", "is-cam", "is-cam"], "linear", "logit", "exact"
+    )
+    assert (question.layer, question.target, question.settings.steps, question.engine) == ("layer2", 3, 12, "exact")
+    assert question.methods == ("is-cam", "grad-cam")  # once each, in the order of the table
+    assert question.photo.size == (50, 30)
+
+
+def test_equal_photos_have_equal_digests(photo: dict[str, str], uploads: Path) -> None:
+    shutil.copy(photo["path"], uploads / "copy.png")
+    assert checks.question({"path": str(uploads / "copy.png")}).photo.sha256 == checks.question(photo).photo.sha256
+    assert checks.question({"path": str(OPENING)}).photo.sha256 != checks.question(photo).photo.sha256
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        "mine.png",
+        {},
+        {"path": None},
+        {"path": 3},
+        {"url": "data:image/png;base64,AAAA", "path": ""},
+        {"path": "data:image/png;base64,AAAA"},
+        {"path": "/etc/hostname"},
+        {"path": "../../secret.png"},
+        {"path": "http://127.0.0.1/x.png"},
+        {"path": "a\0b"},
+    ],
+)
+def test_only_uploads_and_examples_are_read(given: Any) -> None:
+    with pytest.raises(ValueError, match=r'^["A-Z].*\.$'):
+        checks.question(given)
+
+
+def test_a_link_out_of_the_upload_folder_is_refused(tmp_path: Path, uploads: Path) -> None:
+    Image.new("RGB", (5, 5)).save(tmp_path / "private.png")
+    (uploads / "link.png").symlink_to(tmp_path / "private.png")
+    for path in (tmp_path / "private.png", uploads / "link.png", uploads / ".." / "private.png"):
+        with pytest.raises(ValueError, match="not in a folder"):
+            checks.question({"path": str(path)})
+
+
+@pytest.mark.parametrize(
+    "look",
+    [(-0.1, *LOOK[1:]), (float("nan"), *LOOK[1:]), ("1", *LOOK[1:]), (0.5, "pink", "overlay"), (0.5, "jet", "x")],
+)
+def test_wrong_looks_are_refused(look: tuple[Any, Any, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^[A-Z].*\.$"):
+        checks.look(*look)
+
+
+def test_a_box_is_read_in_per_cent_and_must_be_one() -> None:
+    for written in ("10, 20, 50, 100", " 10 20 50 100", "10% 20% 50% 100%", "10;20;50;100;"):
+        assert faithfulness.box_of(written, (200, 50)) == (20, 10, 100, 50)
+    assert all(faithfulness.box_of(nothing, (9, 9)) is None for nothing in ("", " ", None, 3))
+    for wrong in (
+        "50 0 10 100",
+        "0 0 0 10",
+        "-1 0 10 10",
+        "0 0 101 10",
+        "a b c d",
+        "nan 0 1 1",
+        "0 0 1 1 1",
+        "10 20 50",
+    ):
+        with pytest.raises(ValueError, match="four numbers"):
+            faithfulness.box_of(wrong, (200, 50))
+
+
+@pytest.mark.parametrize("also", ["adcc", ["energy"], [3], {"adcc": 1}, None])
+def test_only_the_slow_metrics_are_asked_for_by_name(also: object) -> None:
+    with pytest.raises(ValueError, match="adcc and road"):
+        faithfulness.slow_metrics(also)
+
+
+@pytest.mark.parametrize(
+    "scrub",
+    [("nobody", "deletion", 25), ("is-cam", "x", 25), ("is-cam", "deletion", 101), ("is-cam", "deletion", True)],
+)
+def test_a_wrong_perturbation_is_refused(scrub: tuple[Any, Any, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^(A photo is perturbed|The share).*\.$"):
+        Scrub.read(dict(zip(("by", "how", "share"), scrub, strict=True)))

@@ -1,0 +1,317 @@
+"""What events of the question put on the page. The network is a stand-in."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import gradio as gr
+import pytest
+
+from iscam import MODELS, Explanation
+from iscam.notes import doubt
+from iscam.project import EXAMPLES
+from iscam.ui.asked import checks, links
+from iscam.ui.asked.events import Events
+from iscam.ui.seen import words
+from iscam.ui.seen.layout import OPENING
+from tests.ui.stand_in import CATEGORIES, StandIn, Watcher, asked, page_of, shown, until, visitor
+
+
+def test_a_photo_is_predicted_at_once(events: Events, photo: dict[str, str], network: StandIn) -> None:
+    page = page_of(events)
+    state = Watcher(events.maps.new_photo(asked(events, photo, layer="layer2"), visitor())).finished()
+    assert state[page.ask["target"]]["value"] == 4 and len(state[page.ask["target"]]["choices"]) == len(CATEGORIES)
+    assert state[page.ask["against"]]["value"] == words.NOBODY
+    assert state[page.ask["layer"]] == gr.update(choices=words.layer_choices(MODELS["photo11"].layers), value="layer2")
+    assert "&lt;b&gt;fox&lt;/b&gt;" in state[page.predictions] and "<img" in state[page.framed]
+    assert state[page.explain]["interactive"] and network.threads == {"compute"}
+
+
+def test_a_photo_told_twice_is_read_once(events: Events, photo: dict[str, str], network: StandIn) -> None:
+    """Gradio sends two changes per upload; the second changes nothing, but answers."""
+    ask = lambda given: list(events.maps.new_photo(asked(events, given), visitor()))  # noqa: E731
+    assert len(ask(photo)) > 1
+    assert ask(photo) == [{page_of(events).status: gr.skip()}]
+    ask(None)
+    assert len(ask(photo)) > 1
+
+
+def test_a_bad_photo_gets_its_sentence_and_an_empty_page(events: Events, uploads: Path) -> None:
+    (uploads / "bad.jpg").write_text("no photo")
+    watcher = Watcher(events.maps.new_photo(asked(events, {"path": str(uploads / "bad.jpg")}), visitor()))
+    state = watcher.finished()
+    assert "cannot be read" in str(watcher.error) and "cannot be read" in state[page_of(events).status]
+    assert state[page_of(events).predictions] == "" and not state[page_of(events).explain]["interactive"]
+
+
+def test_maps_stream_and_finish(events: Events, photo: dict[str, str], network: StandIn) -> None:
+    """IS-CAM sharpens before it is done, a blank map tells why, and what cannot serve says so."""
+    page, network.beat = page_of(events), 0.03
+    watcher = Watcher(
+        events.maps.explain(
+            asked(events, photo, methods=["is-cam", "cam", "grad-cam", "grad-cam++"], engine="exact"), visitor()
+        )
+    )
+    state = watcher.finished()
+    assert network.engines == ["exact"]
+    first = watcher.steps[0] | watcher.steps[1]
+    assert not first[page.explain]["visible"] and first[page.stop]["visible"]
+    assert "waiting" in shown(first[page.maps["is-cam"]]) and first[page.maps["ss-cam"]] == ""
+    cards = [shown(step[page.maps["is-cam"]]) for step in watcher.steps[1:] if page.maps["is-cam"] in step]
+    assert any("provisional" in card for card in cards[:-1])
+    assert "provisional" not in cards[-1] and "cat · 25.0 %" in cards[-1] and "10 passes" in cards[-1]
+    assert 'alt="IS-CAM map for cat: strongest in the upper left"' in cards[-1]
+    assert "CAM needs another head." in shown(state[page.maps["cam"]])
+    blank = shown(state[page.maps["grad-cam++"]])
+    assert "id=blank-reason" in blank and "all weights are zero" in blank and "map for cat: blank" in blank
+    assert "id=blank-reason" not in shown(state[page.maps["grad-cam"]])
+    assert "Done in 1.5 s, 10 passes, within 0.40 % of exact." in state[page.status]
+    assert state[page.explain]["visible"] and not state[page.stop]["visible"]
+
+
+def test_a_contrast_is_added_for_a_second_class(events: Events, photo: dict[str, str]) -> None:
+    state = Watcher(events.maps.explain(asked(events, photo, against=2), visitor())).finished()
+    assert "cat rather than dog" in shown(state[page_of(events).contrast])
+    state = Watcher(events.maps.explain(asked(events, photo, against=2, methods=["eigen-cam"]), visitor())).finished()
+    assert "choose IS-CAM" in shown(state[page_of(events).contrast])
+
+
+def test_stop_keeps_the_map_so_far_and_a_second_run_works(
+    events: Events, photo: dict[str, str], network: StandIn
+) -> None:
+    network.pace.clear()
+    watcher = Watcher(events.maps.explain(asked(events, photo, methods=["is-cam", "score-cam"]), visitor()))
+    until(lambda: network.running)
+    events.maps.halt(visitor())
+    state = watcher.finished()
+    assert "Stopped after" in state[page_of(events).status]
+    assert state[page_of(events).maps["score-cam"]] == ""
+    network.pace.set()
+    state = Watcher(events.maps.explain(asked(events, photo, methods=["is-cam", "score-cam"]), visitor())).finished()
+    assert "Done in" in state[page_of(events).status]
+
+
+def test_closing_the_page_ends_the_job(events: Events, photo: dict[str, str], network: StandIn) -> None:
+    """Gradio closes the generator of a page that has gone; nothing of its job goes on."""
+    network.pace.clear()
+    event = events.maps.explain(asked(events, photo), visitor())
+    next(event), next(event)
+    until(lambda: network.running)
+    event.close()
+    until(lambda: not network.running)
+    batches = network.batches
+    events.maps.leave(visitor())
+    network.pace.set()
+    time.sleep(0.05)
+    assert network.batches == batches and not len(events.desk.visits)
+
+
+def test_a_second_visitor_waits_and_is_told(events: Events, photo: dict[str, str], network: StandIn) -> None:
+    network.pace.clear()
+    first = Watcher(events.maps.explain(asked(events, photo), visitor("ann")))
+    until(lambda: network.running)
+    second = Watcher(events.maps.explain(asked(events, photo), visitor("bob")))
+    until(lambda: any("1 job before yours" in step.get(page_of(events).status, "") for step in second.steps))
+    network.pace.set()
+    assert "Done" in first.finished()[page_of(events).status] and "Done" in second.finished()[page_of(events).status]
+
+
+def test_a_new_photo_takes_the_place_of_running_maps(events: Events, photo: dict[str, str], network: StandIn) -> None:
+    """The old event ends without touching the page again."""
+    network.pace.clear()
+    old = Watcher(events.maps.explain(asked(events, photo), visitor()))
+    until(lambda: network.running)
+    new = Watcher(events.maps.new_photo(asked(events, {"path": str(OPENING)}), visitor()))
+    new.finished()
+    old.finished()
+    assert page_of(events).explain not in old.steps[-1]
+
+
+def test_another_look_runs_nothing(events: Events, photo: dict[str, str], network: StandIn) -> None:
+    page = page_of(events)
+    before = Watcher(events.maps.explain(asked(events, photo, against=2), visitor())).finished()
+    batches, analysed = network.batches, network.analysed
+    (after,) = events.tabs.revisit(asked(events, photo, opacity=0.9, colours="magma", view="heat map"), visitor())
+    assert set(after) == {page.maps["is-cam"], page.maps["grad-cam"], page.contrast, page.scale, page.notice}
+    assert shown(after[page.maps["is-cam"]]) != shown(before[page.maps["is-cam"]])
+    (cells,) = events.tabs.revisit(asked(events, photo, view="layer cells"), visitor())
+    assert shown(cells[page.maps["is-cam"]]) not in (
+        shown(before[page.maps["is-cam"]]),
+        shown(after[page.maps["is-cam"]]),
+    )
+    assert (network.batches, network.analysed) == (batches, analysed)
+    assert list(events.tabs.revisit(asked(events, photo), visitor("a stranger"))) == [{page.status: gr.skip()}]
+    with pytest.raises(gr.Error):
+        list(events.tabs.revisit(asked(events, photo, opacity=7), visitor()))
+
+
+def test_what_was_answered_once_is_there_at_once_for_everybody(
+    events: Events, photo: dict[str, str], network: StandIn
+) -> None:
+    """Also while the compute thread is busy with another visitor; another setting that a method heeds is another question."""
+    page = page_of(events)
+    first = Watcher(events.maps.explain(asked(events, photo), visitor())).finished()
+    batches = network.batches
+    network.pace.clear()
+    slow = Watcher(events.maps.explain(asked(events, {"path": str(OPENING)}), visitor("bob")))
+    until(lambda: network.running)
+    again = Watcher(events.maps.explain(asked(events, photo), visitor("cid"))).finished()
+    assert again[page.maps["is-cam"]] == first[page.maps["is-cam"]] and "Done before" in again[page.status]
+    network.pace.set()
+    slow.finished()
+    assert network.batches == batches + 10
+    Watcher(events.maps.explain(asked(events, photo, steps=3), visitor())).finished()
+    assert network.batches == batches + 20
+    Watcher(events.maps.explain(asked(events, photo, target=4), visitor())).finished()
+    network.pace.clear()
+    new = Watcher(events.maps.new_photo(asked(events, photo), visitor("dan"))).finished()  # its top class is known
+    assert "map for &lt;b&gt;fox" in shown(new[page.maps["is-cam"]]) and network.batches == batches + 30
+
+
+def test_another_class_of_an_explained_photo_is_explained_at_once(
+    events: Events, photo: dict[str, str], network: StandIn
+) -> None:
+    """And of a photo that has not been explained, only when that is asked for."""
+    page = page_of(events)
+    assert list(events.maps.switch(asked(events, photo), visitor())) == [{page.status: gr.skip()}]
+    Watcher(events.maps.new_photo(asked(events, photo), visitor())).finished()
+    assert list(events.maps.switch(asked(events, photo), visitor())) == [{page.status: gr.skip()}]
+    Watcher(events.maps.explain(asked(events, photo), visitor())).finished()
+    watcher = Watcher(events.maps.switch(asked(events, photo, target=2), visitor()))
+    state = watcher.finished()
+    assert "map for dog" in shown(state[page.maps["is-cam"]]) and "map for dog" in shown(state[page.maps["grad-cam"]])
+    assert all(step.get(page.maps["is-cam"]) != "" for step in watcher.steps)  # the old map stays until the new one
+    state = Watcher(events.maps.switch(asked(events, photo, target=2, against=0), visitor())).finished()
+    assert "dog rather than cat" in shown(state[page.contrast])
+
+
+def test_a_class_is_not_set_against_itself(
+    events: Events, photo: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(gr, "Warning", warnings.append)
+    Watcher(events.maps.explain(asked(events, photo), visitor())).finished()
+    (state,) = events.maps.switch(asked(events, photo, target=2, against=2), visitor())
+    assert state == {page_of(events).ask["against"]: words.NOBODY} and "the same" in warnings[0]
+
+
+def test_explain_before_the_prediction_takes_the_new_photos_class(
+    events: Events, photo: dict[str, str], network: StandIn
+) -> None:
+    """The class on the page is still that of the photo before."""
+    page = page_of(events)
+    Watcher(events.maps.new_photo(asked(events, {"path": str(OPENING)}), visitor())).finished()
+    state = Watcher(events.maps.explain(asked(events, photo, target=5), visitor())).finished()
+    assert "map for &lt;b&gt;fox&lt;/b&gt;" in shown(state[page.maps["is-cam"]])
+    assert state[page.ask["target"]]["value"] == 4
+
+
+def test_an_improbable_class_and_disagreement_are_flagged_above_the_maps(
+    events: Events, photo: dict[str, str], network: StandIn
+) -> None:
+    page, plain = page_of(events), network.map
+
+    def odd(method: str, *rest: Any, **more: Any) -> Explanation:
+        found = plain(method, *rest, **more)
+        flipped = found.heatmap[::-1] if method == "grad-cam" else found.heatmap
+        target = replace(found.target, probability=0.004)
+        return replace(found, heatmap=flipped, target=target, note=doubt(found.category, 0.004))
+
+    network.map = odd  # type: ignore[method-assign]
+    state = Watcher(events.maps.explain(asked(events, photo), visitor())).finished()
+    notice = shown(state[page.notice])
+    assert "The network gives cat only 0.4 %" in notice and "The two maps disagree" in notice and notice.count("⚠") == 2
+    assert "only 0.4 %" not in shown(state[page.maps["is-cam"]])  # said once
+    network.map = plain  # type: ignore[method-assign]
+    state = Watcher(events.maps.explain(asked(events, photo, target=2), visitor())).finished()
+    assert shown(state[page.notice]) == "<p>The maps agree: their correlations are 1.00 to 1.00.</p>"
+
+
+def test_a_model_that_was_stopped_before_it_answered_can_be_asked(
+    events: Events, photo: dict[str, str], network: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its layers are there at once, and the classes of the model before are not asked of it."""
+    page = page_of(events)
+    monkeypatch.setattr(events.desk.bench, "_download", lambda key: None)
+    Watcher(events.maps.explain(asked(events, photo), visitor())).finished()
+    network.pace.clear()
+    other = Watcher(events.maps.explain(asked(events, photo, target=3), visitor("ben")))
+    until(lambda: network.running)
+    switch = Watcher(events.maps.new_model(asked(events, photo, model="resnet18"), visitor()))
+    until(lambda: "Waiting" in str(switch.page.get(page.status)))
+    events.maps.halt(visitor())
+    state = switch.finished()
+    assert state[page.ask["layer"]]["value"] == "layer4" and state[page.explain]["visible"]
+    network.pace.set()
+    other.finished()
+    stale = asked(events, photo, model="resnet18", layer="layer4", target=7)
+    assert Watcher(events.maps.explain(stale, visitor())).finished()[page.ask["target"]]["value"] == 4
+
+
+def test_a_link_brings_the_question_back(events: Events, network: StandIn) -> None:
+    page = page_of(events)
+    query = {"class": "2", "steps": "3", "methods": "is-cam,grad-cam++", "engine": "exact", "example": "coffee"}
+    state = Watcher(events.maps.open(visitor("ann", **query, layer="layer2"))).finished()
+    assert state[page.ask["steps"]] == 3 and state[page.ask["methods"]] == ["is-cam", "grad-cam++"]
+    assert state[page.ask["target"]]["value"] == 2 and state[page.ask["layer"]]["value"] == "layer2"
+    assert state[page.ask["photo"]].endswith("coffee.jpg") and "map for dog" in shown(state[page.maps["is-cam"]])
+    (skipped,) = events.maps.new_photo(asked(events, {"path": str(EXAMPLES / "coffee.jpg")}), visitor())
+    assert skipped == {page.status: gr.skip()}  # the page tells of the link's photo as of any other
+    question = checks.question(**links.read(query))
+    assert links.read(dict(parse_qsl(links.query(question, 2)))) == links.read(query) | {
+        "model": "photo11",
+        "layer": "layer3",
+        "path": "cumulative",
+        "weighting": "probability",
+    }
+
+
+def test_a_link_may_call_a_class_by_its_name(events: Events, network: StandIn) -> None:
+    network.model.find_class = lambda name: CATEGORIES.index(name.lower()) if isinstance(name, str) else name
+    state = Watcher(events.maps.open(visitor("ann", **{"class": "Dog", "methods": "grad-cam"}))).finished()
+    assert state[page_of(events).ask["target"]]["value"] == 2
+    assert "map for dog" in shown(state[page_of(events).maps["grad-cam"]])
+
+
+@pytest.mark.parametrize(
+    "query", [{"steps": "0"}, {"steps": "x"}, {"example": "../x"}, {"model": "y"}, {"methods": ","}, {"against": "²"}]
+)
+def test_a_bad_link_says_so_and_opens_the_page(
+    query: dict[str, str], events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(gr, "Warning", lambda words, duration=None: warnings.append(words))
+    state = Watcher(events.maps.open(visitor("ann", **query))).finished()
+    if query == {"against": "²"}:  # only the model knows its classes
+        assert "Something went wrong" in state[page_of(events).status] or "²" in state[page_of(events).status]
+    else:
+        assert "An example" in state[page_of(events).status] and "cannot be followed" in warnings[0]
+
+
+def test_the_page_opens_with_an_example_explained_once(events: Events, network: StandIn) -> None:
+    page = page_of(events)
+    for name in ("ann", "bob"):
+        state = Watcher(events.maps.open(visitor(name))).finished()
+        assert "An example" in state[page.status] and "<img" in shown(state[page.maps["is-cam"]])
+        assert state[page.ask["target"]]["value"] == 4
+    assert (network.batches, network.analysed) == (10, 1)
+
+
+def test_an_opened_page_does_not_wait_behind_visitors(events: Events, photo: dict[str, str], network: StandIn) -> None:
+    """The example is explained when nobody asks anything; until then the page is ready, with finished maps only."""
+    page = page_of(events)
+    network.pace.clear()
+    early = Watcher(events.maps.open(visitor("ann")))
+    until(lambda: network.running)
+    running = Watcher(events.maps.explain(asked(events, photo), visitor("bob")))
+    state = early.finished()
+    late = Watcher(events.maps.open(visitor("cid"))).finished()
+    for each in (state, late):
+        assert each[page.explain]["visible"] and each[page.maps["is-cam"]] == ""
+        assert "fox" in each[page.predictions]
+    network.pace.set()
+    assert "Done" in running.finished()[page.status]

@@ -1,0 +1,287 @@
+"""The running app as a hostile or a programming client sees it, without a browser."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from PIL import Image
+
+from iscam.ui.asked.limits import MAX_BODY_BYTES
+from tests.serving import ROOT, running_app
+
+CHELSEA = ROOT / "assets" / "examples" / "chelsea.jpg"
+LOOK = [0.5, "viridis", "overlay"]
+LABELS = (
+    "Photo",
+    "Model",
+    "Layer",
+    "Target class",
+    "Against",
+    "Integration steps",
+    "Methods",
+    "Path",
+    "Weighting",
+    "Engine",
+    "Opacity",
+    "Colour map",
+    "View",
+    "By method",
+    "With method",
+    "By the map of",
+    "Perturbation",
+    "Share of the pixels, %",
+    "Measure also (slow)",
+    "Box",
+)
+TABS = ["is-cam", "grad-cam", "is-cam", "deletion", 25, [], ""]
+SETTINGS = ["photo11", "layer3", 0, -1, 2, ["grad-cam"], "cumulative", "probability", "fast"]
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_app(tmp_path_factory.mktemp("app")) as served:
+        yield served.url
+
+
+@pytest.fixture(scope="module")
+def events(app: str) -> dict[str, int]:
+    """Name -> number of every event."""
+    return {event["api_name"]: event["id"] for event in httpx.get(f"{app}/config").json()["dependencies"]}
+
+
+@pytest.fixture
+def ask(app: str, events: dict[str, int]) -> Callable[..., dict[str, Any]]:
+    """Send an event its data and return the last message about it."""
+
+    def send(event: str, data: list[Any], session: str = "") -> dict[str, Any]:
+        session = session or uuid.uuid4().hex
+        body = json.dumps({"data": data, "fn_index": events[event], "session_hash": session})
+        headers = {"content-type": "application/json"}
+        joined = httpx.post(f"{app}/gradio_api/queue/join", content=body, headers=headers)
+        if joined.status_code != 200:
+            return {"success": False, "output": {"error": joined.text}}
+        messages = f"{app}/gradio_api/queue/data"
+        with httpx.stream("GET", messages, params={"session_hash": session}, timeout=60) as stream:
+            for line in stream.iter_lines():
+                message = json.loads(line.removeprefix("data: ")) if line else {}
+                if message.get("msg") in ("process_completed", "unexpected_error"):
+                    return message
+        raise AssertionError("the event was never completed")
+
+    return send
+
+
+def upload(app: str, file: Path) -> str:
+    with file.open("rb") as content:
+        answer = httpx.post(f"{app}/gradio_api/upload", files={"files": (file.name, content)})
+    return str(answer.json()[0])
+
+
+@pytest.fixture
+def event_data(app: str) -> Callable[..., list[Any]]:
+    """The data of an event that takes a photo: of those of the page, the values of its components in their order."""
+    config = httpx.get(f"{app}/config").json()
+    labels = {part["id"]: part["props"].get("label") for part in config["components"]}
+
+    def data(event: str, photo: Any, settings: list[Any] = SETTINGS) -> list[Any]:
+        if event == "explain":
+            return [photo, *settings[:3], *settings[4:]]
+        given = dict(zip(LABELS, [photo, *settings, *LOOK, *TABS], strict=True))
+        (inputs,) = [found["inputs"] for found in config["dependencies"] if found["api_name"] == event]
+        return [given[labels[part]] for part in inputs]
+
+    return data
+
+
+PHOTO_EVENTS = ("new_photo", "new_model", "maps", "explain")  # those that read it before anything has been shown
+
+
+def test_one_endpoint_is_public(app: str) -> None:
+    info = httpx.get(f"{app}/gradio_api/info").json()
+    assert list(info["named_endpoints"]) == ["/explain"] and not info["unnamed_endpoints"]
+
+
+def test_all_events_with_a_photo_are_tested_here(app: str) -> None:
+    config = httpx.get(f"{app}/config").json()
+    (photo,) = [part["id"] for part in config["components"] if part["props"].get("elem_id") == "photo"]
+    takers = {event["api_name"] for event in config["dependencies"] if photo in event["inputs"]}
+    later = {name for name in takers if re.match("revisit|redraw|left|follow_up|switch|tab_", name)}
+    assert takers - later == set(PHOTO_EVENTS) - {"explain"}
+
+
+def test_events_of_a_page_that_shows_nothing_read_no_photo(
+    app: str, ask: Callable[..., dict[str, Any]], event_data: Callable[..., list[Any]]
+) -> None:
+    """Tabs, other looks and other classes are answered from what is shown."""
+    for event in ("revisit", "redraw", "left", "switch", "tab_classes", "tab_export"):
+        answer = ask(event, event_data(event, {"path": "/etc/hostname"}))
+        parts = answer["output"]["data"]
+        assert answer["success"] and '"value"' not in json.dumps(parts) and "<" not in json.dumps(parts)
+
+
+def test_tabs_read_no_picture_elsewhere_on_the_server(
+    app: str, ask: Callable[..., dict[str, Any]], event_data: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    """Also once the page shows maps."""
+    Image.new("RGB", (9, 9)).save(tmp_path / "private.png")
+    session = uuid.uuid4().hex
+    assert ask("maps", event_data("maps", {"path": upload(app, CHELSEA)}), session)["success"]
+    for event in ("tab_classes", "tab_layers", "tab_integration", "switch"):
+        answer = ask(event, event_data(event, {"path": str(tmp_path / "private.png")}), session)
+        assert not answer["success"] and "not in a folder that may be read" in answer["output"]["error"]
+
+
+@pytest.mark.parametrize("event", PHOTO_EVENTS)
+def test_a_picture_elsewhere_on_the_server_is_not_read(
+    event: str, ask: Callable[..., dict[str, Any]], tmp_path: Path, event_data: Callable[..., list[Any]]
+) -> None:
+    """Without the mark that makes Gradio check the path, our own reader refuses it, whether or not the file exists."""
+    Image.new("RGB", (9, 9)).save(tmp_path / "private.png")
+    for path in (tmp_path / "private.png", tmp_path / "nothing.png", ROOT / "assets" / "examples" / ".." / "style.css"):
+        answer = ask(event, event_data(event, {"path": str(path)}))
+        assert not answer["success"] and "not in a folder that may be read" in answer["output"]["error"]
+
+
+@pytest.mark.parametrize("event", PHOTO_EVENTS)
+def test_a_marked_path_and_a_data_url_get_no_answer_either(
+    event: str, ask: Callable[..., dict[str, Any]], tmp_path: Path, event_data: Callable[..., list[Any]]
+) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "private.png")
+    pixel = f"data:image/png;base64,{base64.b64encode((tmp_path / 'private.png').read_bytes()).decode()}"
+    for photo in (
+        {"path": str(tmp_path / "private.png"), "meta": {"_type": "gradio.FileData"}},
+        {"path": pixel},
+        {"path": None, "url": pixel},
+        {"path": "", "url": pixel},
+    ):
+        assert not ask(event, event_data(event, photo))["success"]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (0, "alexnet", "no such model"),
+        (1, "layer99", "no such layer"),
+        (4, -1, "whole number from 1 to 100"),
+        (4, 10**9, "whole number from 1 to 100"),
+        (4, math.nan, "whole number from 1 to 100"),
+        (5, ["sorcery"], "at least one method"),
+        (6, "zigzag", "path"),
+        (8, "steam", "engine"),
+        (2, 99, "index"),
+    ],
+)
+@pytest.mark.parametrize("event", ["maps", "explain"])
+def test_wrong_settings_get_a_sentence(
+    event: str,
+    place: int,
+    value: Any,
+    words: str,
+    app: str,
+    ask: Callable[..., dict[str, Any]],
+    event_data: Callable[..., list[Any]],
+) -> None:
+    settings = [value if number == place else setting for number, setting in enumerate(SETTINGS)]
+    answer = ask(event, event_data(event, {"path": upload(app, CHELSEA)}, settings))
+    assert not answer["success"]
+    assert words in answer["output"]["error"]
+
+
+def test_the_endpoint_explains_a_photo(
+    app: str, ask: Callable[..., dict[str, Any]], event_data: Callable[..., list[Any]]
+) -> None:
+    settings = ["photo11", None, None, -1, 2, ["is-cam", "grad-cam", "cam"], "linear", "logit", "exact"]
+    answer = ask("explain", event_data("explain", {"path": upload(app, CHELSEA)}, settings))
+    assert answer["success"], answer
+    (result,) = answer["output"]["data"]
+    assert result["predictions"][0]["category"] == "cat"
+    assert set(result["methods"]) == {"is-cam", "grad-cam", "cam"} and result["methods"]["is-cam"]["complete"]
+    assert result["methods"]["is-cam"]["estimated_error"] == 0
+    figure = httpx.get(f"{app}/gradio_api/file={result['figure']['path']}")
+    assert figure.headers["content-type"] == "image/png" and len(figure.content) > 10_000
+
+
+def test_the_official_client_can_call_it(app: str, tmp_path: Path) -> None:
+    from gradio_client import Client, handle_file
+
+    client = Client(app, verbose=False, download_files=tmp_path)
+    result = client.predict(handle_file(str(CHELSEA)), methods=["grad-cam"], target="dog", api_name="/explain")
+    assert result["methods"]["grad-cam"]["category"] == "dog"
+    with Image.open(result["figure"]) as figure:
+        assert figure.format == "PNG"
+
+
+def readme_block(words: str, app: str) -> str:
+    """The README's block with these words, for this app and an example."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = [block for block in re.findall(r"```\w*\n(.*?)```", readme, re.DOTALL) if words in block]
+    return block.replace("http://127.0.0.1:7860", app).replace("photo.jpg", str(CHELSEA))
+
+
+def test_the_readmes_client_gets_its_answer(app: str, tmp_path: Path) -> None:
+    code = readme_block("gradio_client", app)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "'category': 'cat'" in done.stdout and ".png" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_readmes_curl_gets_its_answer(app: str) -> None:
+    done = subprocess.run(["bash", "-euc", readme_block("curl", app)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "event: complete" in done.stdout and '"category": "cat"' in done.stdout
+
+
+def connect(app: str) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(urlsplit(app).netloc, timeout=30)
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/upload", "/gradio_api/queue/join"])
+def test_a_body_over_the_limit_is_refused_by_its_length(app: str, path: str) -> None:
+    client = connect(app)
+    client.putrequest("POST", path)
+    client.putheader("Content-Length", str(MAX_BODY_BYTES + 1))
+    client.endheaders()
+    assert client.getresponse().status == 413
+    client.close()
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/upload", "/gradio_api/queue/join"])
+def test_a_body_over_the_limit_is_refused_without_a_length(app: str, path: str) -> None:
+    """In chunks, no length is known beforehand: the bytes are counted as they come."""
+    client = connect(app)
+    headers = {"content-type": "multipart/form-data; boundary=x", "transfer-encoding": "chunked"}
+    chunk = b" " * 1_000_000
+    head = b'--x\r\ncontent-disposition: form-data; name="files"; filename="a"\r\n\r\n' if "upload" in path else b""
+    chunks = iter([head + chunk, *[chunk] * (MAX_BODY_BYTES // len(chunk))])
+    client.request("POST", path, body=chunks, headers=headers, encode_chunked=True)
+    assert client.getresponse().status == 413
+    client.close()
+
+
+def test_a_body_under_the_limit_passes_in_chunks(app: str) -> None:
+    client = connect(app)
+    body = b'--x\r\ncontent-disposition: form-data; name="files"; filename="a.png"\r\n\r\nabc\r\n--x--\r\n'
+    headers = {"content-type": "multipart/form-data; boundary=x", "transfer-encoding": "chunked"}
+    client.request("POST", "/gradio_api/upload", body=iter([body]), headers=headers, encode_chunked=True)
+    assert client.getresponse().status == 200
+    client.close()
+
+
+def test_monitoring_and_other_files_are_closed(app: str) -> None:
+    assert httpx.get(f"{app}/monitoring/summary").status_code in (401, 403, 404)
+    assert httpx.get(f"{app}/gradio_api/file={ROOT / 'app.py'}").status_code in (403, 404)
