@@ -53,6 +53,10 @@ class Photo:
     size: (width, height) of the whole photo, upright, in pixels.
     name: the file's name, or "photo" for bytes and PIL images.
     sha256: of the file's bytes, in hexadecimal; empty for PIL images.
+
+    >>> photo = read_photo("assets/examples/chelsea.jpg")
+    >>> photo.name, photo.size, photo.reduced(100).image.size
+    ('chelsea.jpg', (451, 300), (100, 67))
     """
 
     image: Image.Image
@@ -111,6 +115,11 @@ def read_photo(source: str | Path | bytes | Image.Image | Photo, allowed: Sequen
 
     Raises ValueError, one sentence, on whatever cannot be read: no such file, no regular file, over MAX_FILE_BYTES or
     MAX_PIXELS, of a format not in FORMATS, damaged or cut off.
+
+    >>> read_photo(b"no photo")
+    Traceback (most recent call last):
+    ...
+    ValueError: The photo cannot be read as a photo: use an intact JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC file.
     """
     if isinstance(source, Photo):
         return source

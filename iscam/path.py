@@ -11,7 +11,11 @@ MAX_STEPS = 100
 
 @dataclass(frozen=True)
 class IntegrationPath:
-    """The masked photo is multiplied by each of `multipliers` (N,); the scores are averaged with `weights` (N,), sum 1."""
+    """The masked photo is multiplied by each of `multipliers` (N,); the scores are averaged with `weights` (N,), sum 1.
+
+    >>> integration_path("linear", 2)
+    IntegrationPath(name='linear', multipliers=(0.5, 1.0), weights=(0.5, 0.5))
+    """
 
     name: str
     multipliers: tuple[float, ...]

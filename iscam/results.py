@@ -39,7 +39,7 @@ class Analysis:
     >>> import iscam
     >>> analysis = iscam.Explainer(iscam.load_model("photo11")).analyse("assets/examples/chelsea.jpg")
     >>> [prediction.category for prediction in analysis.predictions][:2]
-    ['cat', 'dog']
+    ['cat', 'gas pump']
     """
 
     photo: Photo

@@ -1,4 +1,3 @@
-from .describe import describe as describe
 from .layers import linear_head as linear_head
 from .loaded import LoadedModel as LoadedModel
 from .loading import load_model as load_model

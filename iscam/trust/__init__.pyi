@@ -1,8 +1,6 @@
 from .controls import CONTROLS as CONTROLS
 from .controls import LABELS as LABELS
-from .controls import Control as Control
 from .curves import CURVE_STEPS as CURVE_STEPS
-from .curves import Curve as Curve
 from .faithfulness import Explain as Explain
 from .faithfulness import Faithfulness as Faithfulness
 from .faithfulness import assess as assess
@@ -12,7 +10,6 @@ from .faithfulness import turns as turns
 from .metrics import ARROWS as ARROWS
 from .metrics import DEFAULT_METRICS as DEFAULT_METRICS
 from .metrics import METRICS as METRICS
-from .metrics import Metric as Metric
 from .metrics import protocol as protocol
 from .sanity import OTHER_STEPS as OTHER_STEPS
 from .sanity import SHIFTS as SHIFTS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -96,8 +96,33 @@ def assess(
         raise ValueError(f"There is no metric {unknown[0]!r}: choose from {', '.join(METRICS)}.")
     if explanation.against is not None:
         raise ValueError("The map of a contrast is signed, so it cannot mask a photo.")
-    image = analysis.forward.image
-    heatmap = torch.from_numpy(explanation.heatmap).to(image)
+    case = _measurement(explainer, analysis, explanation, again, stop)
+    seen = None if box is None else on_map(box, analysis.crop, (case.heatmap.shape[1], case.heatmap.shape[0]))
+    area = None if seen is None else area_share(case.heatmap, seen)
+    case = replace(case, box=seen, steps=steps, seed=seed)
+    values: dict[str, float] = {}
+    curves: dict[str, Curve] = {}
+    for key, row in METRICS.items():
+        if key not in metrics or (row.needs == "box" and not area):
+            continue
+        found = row.measure(case)
+        if isinstance(found, Curve):
+            curves[key], values[key] = found, found.area
+        else:
+            values[key] = found
+    return Faithfulness(values, curves, area)
+
+
+def _measurement(
+    explainer: Explainer,
+    analysis: Analysis,
+    explanation: Explanation,
+    again: Explain | None,
+    stop: threading.Event | None,
+) -> Measurement:
+    """What metrics may ask of an explanation."""
+    image = analysis.forward.image  # (1, 3, H, W)
+    heatmap = torch.from_numpy(explanation.heatmap).to(image)  # (H, W)
 
     def score(images: Tensor) -> Tensor:
         return explainer.probability(images, explanation.class_index, stop)
@@ -112,20 +137,7 @@ def assess(
             raise Stopped
         return torch.from_numpy(found.heatmap).to(image)
 
-    seen = None if box is None else on_map(box, analysis.crop, (heatmap.shape[1], heatmap.shape[0]))
-    area = None if seen is None else area_share(heatmap, seen)
-    case = Measurement(score, explain, image, heatmap, seen, steps, seed)
-    values: dict[str, float] = {}
-    curves: dict[str, Curve] = {}
-    for key, row in METRICS.items():
-        if key not in metrics or (row.needs == "box" and not area):
-            continue
-        found = row.measure(case)
-        if isinstance(found, Curve):
-            curves[key], values[key] = found, found.area
-        else:
-            values[key] = found
-    return Faithfulness(values, curves, area)
+    return Measurement(score, explain, image, heatmap)
 
 
 def turns(explanation: Explanation, steps: int) -> NDArray[np.uint8]:

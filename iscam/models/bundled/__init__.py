@@ -1,0 +1,1 @@
+"""How the bundled classifier is built, trained and measured. Its weights are loaded by `models.photo11`."""
