@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from iscam.ui.asked.events import Events
 from iscam.ui.done.worker import Job
 from iscam.ui.seen import words
 from iscam.ui.seen.compare import map_part
+from iscam.ui.seen.updates import lasting
 
 CATEGORIES = ("cat", "crane", "dog", "crane", "<b>fox</b>", "owl", "yak")
 LOOK = (0.5, "viridis", "overlay")
@@ -179,7 +181,11 @@ def shown(update: Any) -> str:
 
 
 class Watcher(threading.Thread):
-    """Follows an event as Gradio does, and keeps what the page would show."""
+    """Follows an event as Gradio does, and keeps what the page would show.
+
+    `finished` tells whether a busy browser could lose something: Gradio's page changes the properties of an update in
+    place into those of the next while it still waits to be shown, so they must all be in the next one too.
+    """
 
     def __init__(self, event: Iterator[dict[Any, Any]]) -> None:
         super().__init__(daemon=True)
@@ -188,7 +194,7 @@ class Watcher(threading.Thread):
 
     def run(self) -> None:
         try:
-            for updates in self.event:
+            for updates in lasting(self.event):
                 self.steps.append(updates)
                 self.page |= updates
         except gr.Error as error:
@@ -197,6 +203,12 @@ class Watcher(threading.Thread):
     def finished(self) -> dict[Any, Any]:
         self.join(10)
         assert not self.is_alive()
+        for now, after in pairwise(self.steps):
+            for part, update in now.items():
+                following = after.get(part, gr.skip())
+                assert (
+                    not (isinstance(update, dict) and isinstance(following, dict)) or update.keys() <= following.keys()
+                )
         return self.page
 
 

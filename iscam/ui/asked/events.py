@@ -7,6 +7,8 @@ tab that asks for it. Every event gets the values of all components, by componen
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import Any
 
 import gradio as gr
@@ -14,6 +16,7 @@ import gradio as gr
 from iscam.project import ASSETS
 from iscam.ui.done.bench import Bench
 from iscam.ui.seen.layout import Page
+from iscam.ui.seen.updates import Updates, lasting
 
 from .desk import Desk
 from .maps import MapEvents
@@ -45,28 +48,38 @@ class Events:
         follower = quiet | {"concurrency_id": "follow", "concurrency_limit": 24, "trigger_mode": "multiple"}
         run = follower | {"trigger_mode": "once", "api_name": "maps"}  # the name "explain" is the public endpoint's
         for event in (
-            demo.load(maps.open, None, everything, **follower | {"concurrency_id": "open"}),
-            page.ask["photo"].change(maps.new_photo, given, everything, **follower),
-            page.ask["model"].input(maps.new_model, given, everything, **follower),
-            page.work["explain"].click(maps.explain, given, everything, **run),
-            page.ask["target"].input(maps.switch, given, everything, **follower),
-            page.ask["against"].input(maps.switch, given, everything, **follower),
+            demo.load(stream(maps.open), None, everything, **follower | {"concurrency_id": "open"}),
+            page.ask["photo"].change(stream(maps.new_photo), given, everything, **follower),
+            page.ask["model"].input(stream(maps.new_model), given, everything, **follower),
+            page.work["explain"].click(stream(maps.explain), given, everything, **run),
+            page.ask["target"].input(stream(maps.switch), given, everything, **follower),
+            page.ask["against"].input(stream(maps.switch), given, everything, **follower),
         ):
-            event.then(tabs.follow_up, given, everything, **follower)
+            event.then(stream(tabs.follow_up), given, everything, **follower)
         demo.load(None, js=SCRIPT.read_text(encoding="utf-8"), api_visibility="private")
         page.work["stop"].click(maps.halt, None, page.work["stop"], **quiet)
         latest = follower | {"trigger_mode": "always_last"}
         for name, tab in page.tabs.items():
-            tab.select(tabs.opened(name), given, everything, **follower | {"api_name": f"tab_{name}"})
+            tab.select(stream(tabs.opened(name)), given, everything, **follower | {"api_name": f"tab_{name}"})
         for parts in page.parts.values():
             for part in parts.asks.values():
                 if isinstance(part, gr.Textbox):
-                    part.submit(tabs.revisit, given, everything, **latest)
-                    part.blur(tabs.left, given, everything, **latest)
+                    part.submit(stream(tabs.revisit), given, everything, **latest)
+                    part.blur(stream(tabs.left), given, everything, **latest)
                 else:
-                    part.input(tabs.revisit, given, everything, **follower)
+                    part.input(stream(tabs.revisit), given, everything, **follower)
             for part in parts.looks.values():
                 part.input(tabs.redraw, given, everything, **latest)
         for part in page.look.values():
             part.input(tabs.redraw, given, everything, **latest)
         demo.unload(maps.leave)
+
+
+def stream(handler: Callable[..., Iterator[Updates]]) -> Callable[..., Iterator[Updates]]:
+    """The handler of an event with several updates, none of which a busy browser can lose."""
+
+    @wraps(handler)
+    def event(*given: Any) -> Iterator[Updates]:
+        yield from lasting(handler(*given))
+
+    return event

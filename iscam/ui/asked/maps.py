@@ -78,7 +78,7 @@ class MapEvents:
 
     def new_model(self, values: Values, request: gr.Request) -> Iterator[Updates]:
         """Another model: its layers at once, so that the page can ask even if it is stopped; then predict at its own."""
-        yield self._updates.layers(values[self._page.ask["model"]])
+        yield from self._updates.layers(values[self._page.ask["model"]])
         yield from self._predict(values | {self._page.ask["layer"]: None}, request)
 
     def _predict(self, values: Values, request: gr.Request) -> Iterator[Updates]:
@@ -161,7 +161,11 @@ class MapEvents:
                 changed: Updates = {}
                 for news in batch:
                     shown.take(news)
-                    changed |= updates.changed(news, shown, new_choices)
+                    changed |= updates.changed(news, shown)
+                if new_choices and shown.subject is not None:
+                    yield updates.choices(shown)
+                    changed |= updates.chosen(shown)
+                    new_choices = False
                 yield changed | desk.status(shown.line, job)
                 if job.background and desk.worker.ahead(job):
                     shown.maps.forget_unfinished()  # questions of visitors come first: the page is ready for one

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import gradio as gr
@@ -20,6 +20,25 @@ from .shown import Shown
 Updates = dict[Any, Any]  # component -> its new value or properties
 
 
+def lasting(event: Iterable[Updates]) -> Iterator[Updates]:
+    """The updates of an event, each with all properties that the event has given so far; a plain value ends theirs.
+
+    Gradio sends what an update changes in the one before, and the browser changes that one in place, even while it still
+    waits to be shown: properties that the next update lacks would be lost on a busy machine. Repeated, they cost nothing.
+
+    >>> list(lasting([{"box": gr.update(label="a")}, {"box": gr.update(value=1)}, {}, {"box": 2}, {}]))[2:]
+    [{'box': {'label': 'a', '__type__': 'update', 'value': 1}}, {'box': 2}, {}]
+    """
+    given: Updates = {}
+    for updates in event:
+        for part, value in updates.items():
+            if isinstance(value, dict) and value.get("__type__") == "update":
+                given[part] = given.get(part, {}) | value
+            else:
+                given.pop(part, None)
+        yield updates | given
+
+
 class Updater:
     """Makes the updates of one layout."""
 
@@ -29,7 +48,7 @@ class Updater:
 
     # Compare
 
-    def changed(self, news: object, shown: Shown, new_choices: bool) -> Updates:
+    def changed(self, news: object, shown: Shown) -> Updates:
         """The components that a piece of news changes."""
         parts = self._compare
         match news:
@@ -43,8 +62,7 @@ class Updater:
                     [],
                 )
                 table = html.predictions(subject.predictions, subject.spec.key)
-                updates: Updates = {parts["predictions"]: table, parts["framed"]: frame}
-                return updates | (self._choices(shown) if new_choices else {})
+                return {parts["predictions"]: table, parts["framed"]: frame}
             case Mapped(explanation) | Sharpening(explanation=explanation) if explanation is not None:
                 card = shown.card(explanation.method)
                 return {parts[map_part(explanation.method)]: card, parts["scale"]: shown.canvas.scale()}
@@ -75,26 +93,34 @@ class Updater:
 
     # The question
 
-    def layers(self, model: object) -> Updates:
-        """The layers of a model, and the one that it is asked at first."""
+    def layers(self, model: object) -> Iterator[Updates]:
+        """The layers of a model, then the one that it is asked at first."""
         if model not in MODELS:
-            return self.nothing()  # the question about it is refused in a moment
-        spec = MODELS[str(model)]
-        return {self._page.ask["layer"]: gr.update(choices=words.layer_choices(spec.layers), value=spec.layer)}
+            yield self.nothing()  # the question about it is refused in a moment
+            return
+        spec, box = MODELS[str(model)], self._page.ask["layer"]
+        yield {box: gr.update(choices=words.layer_choices(spec.layers))}
+        yield {box: spec.layer}
 
-    def _choices(self, shown: Shown) -> Updates:
-        """Model, layer and classes as the answer has them."""
+    def choices(self, shown: Shown) -> Updates:
+        """The layers and classes that can be chosen, as the answer has them."""
         ask, subject = self._page.ask, shown.subject
         assert subject is not None
         classes = words.class_choices(subject.categories, subject.predictions)
         rivals = words.class_choices(subject.categories, subject.predictions, nobody=True)
-        target = _index(shown, shown.terms.target, subject.predictions[0].index)
-        against = _index(shown, shown.terms.against, words.NOBODY)
+        layers = words.layer_choices(subject.spec.layers)
+        offered = {ask["layer"]: layers, ask["target"]: classes, ask["against"]: rivals}
+        return {box: gr.update(choices=choices) for box, choices in offered.items()}
+
+    def chosen(self, shown: Shown) -> Updates:
+        """Model, layer and classes of the answer, after `choices`: plain values, so that a visitor may choose others."""
+        ask, subject = self._page.ask, shown.subject
+        assert subject is not None
         return {
             ask["model"]: subject.spec.key,
-            ask["layer"]: gr.update(choices=words.layer_choices(subject.spec.layers), value=subject.layer),
-            ask["target"]: gr.update(choices=classes, value=target),
-            ask["against"]: gr.update(choices=rivals, value=against),
+            ask["layer"]: subject.layer,
+            ask["target"]: _index(shown, shown.terms.target, subject.predictions[0].index),
+            ask["against"]: _index(shown, shown.terms.against, words.NOBODY),
         }
 
     # Tabs, buttons, the status line
@@ -120,9 +146,10 @@ class Updater:
         return {self._page.parts[tab].asks[name]: "" for tab, face in self._faces.items() for name in face.of_the_photo}
 
     def busy(self, busy: bool) -> Updates:
-        shown, hidden = gr.update(visible=True, interactive=True), gr.update(visible=False)
-        work = self._page.work
-        return {work["explain"]: hidden if busy else shown, work["stop"]: shown if busy else hidden}
+        """Either Stop or Explain. While a job runs, a Stop that has been pressed stays pressed."""
+        work, ready = self._page.work, {} if busy else gr.update(interactive=True)
+        shown, hidden = gr.update(visible=True), gr.update(visible=False)
+        return {work["explain"]: (hidden if busy else shown) | ready, work["stop"]: (shown if busy else hidden) | ready}
 
     def says(self, sentence: str, share: float | None = None) -> Updates:
         """The status line."""
