@@ -1,4 +1,4 @@
-"""The README knows every key and its code runs; rules about the code itself."""
+"""The pages of documentation: they know every key, what they name exists, and their code runs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from docs import fast_engine
 from iscam.methods import METHODS
 from iscam.models.table import MODELS
+from iscam.project import EXAMPLES
 from iscam.trust.controls import CONTROLS
 from iscam.trust.metrics import METRICS
 
@@ -52,22 +54,25 @@ def test_the_readmes_options_exist() -> None:
         assert option in text
 
 
-def test_gradio_is_imported_by_the_page_alone() -> None:
-    for path in (ROOT / "iscam").rglob("*.py"):
-        if "ui" not in path.relative_to(ROOT / "iscam").parts:
-            assert not re.search(r"^\s*(import|from) gradio", path.read_text(encoding="utf-8"), re.MULTILINE), path
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/fast-engine.md"])
+def test_files_that_a_page_names_exist(name: str) -> None:
+    page = ROOT / name
+    text = page.read_text(encoding="utf-8")
+    named = [ROOT / path for path in re.findall(r"`((?:iscam|tests|docs|assets)/[\w./-]*)`", text)]
+    named += [page.parent / path for path in re.findall(r"\]\((?!https?:)([^)#]+)\)", text)]
+    assert named
+    for path in named:
+        assert path.exists(), path
 
 
-def test_the_page_leaves_torch_to_the_library() -> None:
-    for path in (ROOT / "iscam" / "ui").rglob("*.py"):
-        assert not re.search(r"^\s*(import|from) torch", path.read_text(encoding="utf-8"), re.MULTILINE), path
-
-
-def test_hooks_are_registered_in_one_file() -> None:
-    for path in (ROOT / "iscam").rglob("*.py"):
-        if path.name != "capture.py":
-            assert "register_" not in path.read_text(encoding="utf-8").replace("register_heif_opener", ""), path
-
-
-def test_the_twins_share_no_code_with_the_library() -> None:
-    assert "iscam" not in re.sub(r'""".*?"""', "", (ROOT / "tests" / "reference.py").read_text(), flags=re.DOTALL)
+def test_the_fast_engines_picture_is_drawn_from_what_was_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_engine, "TOLERANCES", (0.1, 0.001))
+    monkeypatch.setattr(
+        fast_engine, "OTHERS", [("score-cam", fast_engine.Settings()), ("grad-cam", fast_engine.Settings())]
+    )
+    rows, whole = fast_engine.maps(EXAMPLES / "chelsea.jpg")
+    assert whole == 224 and [row.method for row in rows] == ["score-cam", "score-cam", "grad-cam"]
+    rough, fine, known = rows
+    assert rough.passes < fine.passes and fine.off <= fine.said <= 0.001 and known.off == 0
+    figure = fast_engine.draw(rows, whole)
+    assert [len(line.get_xdata()) for line in figure.axes[1].lines] == [2, 1, 2]
