@@ -33,7 +33,8 @@ BLOCK = 24  # rough passes, or what takes as long,
 GROWTH = 0.08  # or this share of what has been run so far
 # When not to
 FEW_CHANNELS = 24  # are better run exactly
-FUTILE = 0.5  # of the exact passes: after so many, the rest is run exactly
+FUTILE = 0.5  # of the exact passes: after so many that refine, all are run precisely,
+ALMOST_ALL = 0.8  # or, where none is rough, the rest of them after so many: of a last few, an estimate says nothing
 PAYS = 1.2  # a rough pass must be so many times as fast as a precise one, because some must be run in both kinds
 
 PRECISE, ROUGH, EITHER = "precise", "rough", "either"  # kinds of passes to run: the third if neither is known
@@ -161,10 +162,16 @@ class Refinement:
             finer = (*known.rungs[known.full + 1 :], doubled(known.rungs[-1], self._probes))
             self._climb_on(known.rungs[: known.full + 1], finer)
             yield from self._send_pilots()
-        elif self._has_rough and refined > self._futile and not Standing(known).fine[known.full].all():
+        elif self._is_hard(refined) and not Standing(known).fine[known.full].all():
             yield from self._finish()
         else:
             yield from self._improve(found.gains)
+
+    def _is_hard(self, refined: int) -> bool:
+        """Whether the exact answer is the shorter way by now, or hardly a longer one."""
+        if self._has_rough:
+            return refined > self._futile
+        return self.rows > ALMOST_ALL * len(self._channels) * len(self._probes)
 
     def _send_pilots(self) -> Iterator[None]:
         """Let a few channels climb the whole ladder, and learn from them."""
