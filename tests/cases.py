@@ -13,9 +13,12 @@ from torch import Tensor, nn
 
 import iscam
 from iscam import Analysis, Explainer, LoadedModel
+from iscam.models.photo11 import BUNDLED_WEIGHTS
 from iscam.project import EXAMPLES
 from tests.conftest import loaded
 
+# options of the command line for the bundled network on small inputs: a quarter of the work, and no names of classes
+SMALL = ("--arch", "photo11", "--checkpoint", str(BUNDLED_WEIGHTS), "--input-size", "64")
 CHELSEA, ROCKET = EXAMPLES / "chelsea.jpg", EXAMPLES / "rocket.jpg"
 
 

@@ -1,15 +1,19 @@
-"""Chromium, the running app and an opened page, for all browser tests."""
+"""Chromium, the running app and an opened page, for all browser tests: one of each, so tests bring photos of their own."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
+from iscam.project import EXAMPLES
 from tests.browser.visitor import visit
+from tests.conftest import SHARED
 from tests.serving import Served, running_app
 
 if TYPE_CHECKING:
@@ -27,7 +31,7 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not Path(CHROMIUM).exists():
@@ -38,10 +42,27 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def app(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with running_app(tmp_path_factory.mktemp("app")) as served:
+    """With the bundled classifier, and SqueezeNet if the test data are there."""
+    home = SHARED / "data" / "torch_home"
+    with running_app(tmp_path_factory.mktemp("app"), home if home.is_dir() else None) as served:
         yield served
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Callable[..., Path]:
+    """`fresh("rocket")`: the file of an example with one pixel of its own, of which nobody knows a map yet."""
+
+    def make(example: str, **options: object) -> Path:
+        own = uuid.uuid4()
+        file = tmp_path / f"{example}-{own.hex}.png"
+        with Image.open(EXAMPLES / f"{example}.jpg") as photo:
+            photo.putpixel((0, 0), tuple(own.bytes[:3]))
+            photo.save(file, **options)
+        return file
+
+    return make
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 SLOW = 60_000  # milliseconds; on a busy machine a step may take long
 METHODS = ("is-cam", "score-cam", "grad-cam", "grad-cam++")  # what a page asks for unless it is told otherwise
-PHONE = {"width": 390, "height": 844}
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1366, "height": 768}
 
 
 @contextmanager
@@ -23,7 +24,7 @@ def visit(browser: Browser, app: Served, query: str = "", **options: Any) -> Ite
     """A page of a visitor's own; at the end nothing may have been asked of another host, and nothing have gone wrong."""
     elsewhere: list[str] = []
     faults: list[str] = []
-    context = browser.new_context(**{"viewport": {"width": 1366, "height": 768}} | options)
+    context = browser.new_context(**{"viewport": DESK} | options)
     context.set_default_timeout(SLOW)
     page = context.new_page()
 
@@ -63,6 +64,14 @@ def upload(page: Page, file: Path) -> None:
     page.set_input_files("#photo input[type=file]", file)
 
 
+def predicted(page: Page, file: Path) -> None:
+    """Upload a photo of which no map is known, and wait until its classes are there."""
+    before = page.evaluate("document.querySelector('#framed img')?.src")
+    upload(page, file)
+    wait_for_another(page, "#framed img", before)
+    wait_for_status(page, "sees .*%")
+
+
 def take_example(page: Page, name: str) -> None:
     """Choose an example by its file's name; it is the photo now."""
     page.locator(f"#examples button:has(img[src*='{name}'])").click()
@@ -75,6 +84,16 @@ def press(page: Page, button: str) -> None:
 
 def set_steps(page: Page, steps: int) -> None:
     page.get_by_label("number input for Integration steps").fill(str(steps))
+
+
+def start_a_long_run(page: Page) -> None:
+    """A run of a minute or more that is under way."""
+    if not page.get_by_role("radio", name="exact").is_visible():
+        press(page, "Advanced ▼")
+    page.get_by_role("radio", name="exact").check()
+    set_steps(page, 100)
+    press(page, "Explain")
+    wait_for_status(page, r"IS-CAM: [\d,]+ of [\d,]+ passes, .* left")
 
 
 def choose(page: Page, label: str, words: str) -> None:
@@ -101,6 +120,17 @@ def open_tab(page: Page, name: str) -> None:
         page.get_by_label("More tabs").click()
         tab = page.locator(".overflow-dropdown").get_by_text(name, exact=True)
     tab.click()
+
+
+def export(page: Page) -> dict[str, bytes]:
+    """The files of the zip that the page offers."""
+    open_tab(page, "Export")
+    page.wait_for_function("document.querySelector('#command textarea').value !== ''")
+    with page.expect_download() as waiting:
+        page.locator("#download").click()
+    assert waiting.value.suggested_filename.endswith(".iscam.zip")
+    with zipfile.ZipFile(waiting.value.path()) as content:
+        return {name: content.read(name) for name in content.namelist()}
 
 
 def cards(page: Page, part: str, count: int) -> Locator:

@@ -33,6 +33,7 @@ from iscam.models.photo11 import BUNDLED_WEIGHTS
 from iscam.models.torchvision import imagenet_categories
 from iscam.trust.controls import CONTROLS
 from iscam.trust.metrics import METRICS
+from tests.cases import SMALL
 from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "assets" / "examples"
@@ -524,7 +525,7 @@ def test_nothing_measured_is_a_table_without_lines() -> None:
 
 ASKED = (
     *("--methods", "is-cam,grad-cam", "--steps", "3", "--metrics", "average-drop,increase,deletion"),
-    *("--curve-steps", "3", "--threads", "1"),
+    *("--curve-steps", "3", "--threads", "1", *SMALL),
 )
 PHOTOS = 12
 
@@ -584,8 +585,15 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Photos, and what one process finds of them."""
     folder = photos(tmp_path_factory.mktemp("photos"), PHOTOS)
     out = tmp_path_factory.mktemp("undisturbed")
-    finish(1, folder, out)
+    assert main(["evaluate", str(folder), *ASKED, "--out", str(out)]) == 0
     return folder, out
+
+
+def assert_taken_up(out: Path, done: dict[str, bytes], alone: Path) -> None:
+    """What was done before stands, the rest follows it, and the rows are those of a run that was let alone."""
+    assert lines(out) == PHOTOS
+    assert all(contents(out / "parts")[name].startswith(text) for name, text in done.items())
+    assert_same_rows(alone, out)
 
 
 def test_two_processes_give_the_rows_of_one(tmp_path: Path, undisturbed: tuple[Path, Path]) -> None:
@@ -596,28 +604,21 @@ def test_two_processes_give_the_rows_of_one(tmp_path: Path, undisturbed: tuple[P
     assert_same_rows(alone, tmp_path)
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
-def test_a_killed_run_can_be_taken_up_by_any_number_of_processes(
-    tmp_path: Path, evaluate: Run, undisturbed: tuple[Path, Path], before: int, after: int
-) -> None:
+def test_a_killed_run_can_be_taken_up_by_more_processes(tmp_path: Path, undisturbed: tuple[Path, Path]) -> None:
     """The rows are those of a run that was let alone, none lost and none done twice."""
     folder, alone = undisturbed
-    with started(before, folder, tmp_path) as run:
-        kill(run.pid, *workers_of(run.pid))
+    with started(1, folder, tmp_path) as run:
+        kill(run.pid)
     done = contents(tmp_path / "parts")
     assert 3 <= lines(tmp_path) < PHOTOS and not (tmp_path / "rows.csv").exists()
-    if after > 1:
-        finish(after, folder, tmp_path)
-    else:
-        assert evaluate(folder, *ASKED, "--out", tmp_path)[0] == 0
-    assert lines(tmp_path) == PHOTOS
-    assert all(contents(tmp_path / "parts")[name].startswith(text) for name, text in done.items())
-    assert_same_rows(alone, tmp_path)
+    finish(2, folder, tmp_path)
+    assert_taken_up(tmp_path, done, alone)
 
 
 def test_a_killed_worker_ends_the_run_and_costs_no_photo_that_was_done(
     tmp_path: Path, evaluate: Run, undisturbed: tuple[Path, Path]
 ) -> None:
+    """And one process can take it up."""
     folder, alone = undisturbed
     with started(2, folder, tmp_path) as run:
         os.kill(workers_of(run.pid)[-1], signal.SIGKILL)
@@ -625,9 +626,7 @@ def test_a_killed_worker_ends_the_run_and_costs_no_photo_that_was_done(
     done = contents(tmp_path / "parts")
     assert 3 <= lines(tmp_path) < PHOTOS and not (tmp_path / "rows.csv").exists()
     assert evaluate(folder, *ASKED, "--out", tmp_path)[0] == 0
-    assert lines(tmp_path) == PHOTOS
-    assert all(contents(tmp_path / "parts")[name].startswith(text) for name, text in done.items())
-    assert_same_rows(alone, tmp_path)
+    assert_taken_up(tmp_path, done, alone)
 
 
 def test_what_several_processes_refuse_is_said_in_a_sentence(undisturbed: tuple[Path, Path]) -> None:

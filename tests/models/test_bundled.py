@@ -83,7 +83,7 @@ def test_energy_of_an_even_map_is_the_boxs_share_of_the_area() -> None:
 @pytest.mark.shared
 def test_is_cam_lies_on_the_object(shared: Path) -> None:
     """On 20 photos, energy in the box beats the box's share of the area, and more often than not a centred Gaussian."""
-    explainer = Explainer(iscam.load_model("photo11"))
+    explainer = Explainer(iscam.load_model("photo11"), tolerance=0.1)  # a box is no finer
     axis = (np.arange(128) - 63.5) / 32  # standard deviation: a quarter of the side
     gaussian = np.exp(-0.5 * (axis[:, None] ** 2 + axis[None] ** 2))
     over_area, over_gaussian = 0, 0

@@ -6,7 +6,6 @@ import gc
 import hashlib
 import socket
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -102,9 +101,7 @@ def test_without_a_network_the_file_and_the_folder_are_named(monkeypatch: pytest
 def test_a_download_that_trickles_is_given_up(monkeypatch: pytest.MonkeyPatch, cache: Path, server: Server) -> None:
     monkeypatch.setattr(download, "FETCH_SECONDS", 1.0)
     server.manner = "trickle"
-    started = time.monotonic()
     assert_not_fetched(cache, "longer than 1 s")
-    assert 1 <= time.monotonic() - started < 10
 
 
 def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
@@ -114,9 +111,7 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch,
             urllib.request, "urlopen", lambda _url, timeout: direct.open(silent.address, timeout=timeout)
         )
         monkeypatch.setattr(download, "CONNECT_SECONDS", 0.5)
-        started = time.monotonic()
         assert_not_fetched(cache, "timed out")
-    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize(

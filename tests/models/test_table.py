@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from pathlib import Path
 
@@ -201,11 +200,9 @@ for options in (
         print(error)
 print(sorted({"torch", "torchvision", "gradio"} & sys.modules.keys()))
 """
-    started = time.monotonic()
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     *sentences, heavy = result.stdout.splitlines()
     assert heavy == "[]"
-    assert time.monotonic() - started < 20
     unknown, *rest = sentences
     assert_sentence(unknown, "'resnet'", *MODELS)
     assert len(rest) == 7

@@ -28,9 +28,7 @@ from iscam.trust.sanity import (
     spearman,
     stability,
 )
-from tests.conftest import ROOT
-
-CHELSEA = ROOT / "assets" / "examples" / "chelsea.jpg"
+from tests.cases import CHELSEA, SMALL
 
 
 def by(method: str, steps: int = 4, target: int | None = None) -> Explain:
@@ -196,10 +194,10 @@ def test_a_map_that_moves_with_the_photo_is_found_where_it_was(photo: tuple[Expl
 
 def test_the_command_writes_a_table_and_a_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """For each photo; what is not there is named, and the exit status says so."""
-    asked = ["sanity", str(CHELSEA), str(CHELSEA), "nowhere.jpg", "--methods", "is-cam,cam", "--steps", "5"]
+    asked = ["sanity", str(CHELSEA), str(CHELSEA), "nowhere.jpg", "--methods", "is-cam,cam", "--steps", "5", *SMALL]
     assert main([*asked, "--out", str(tmp_path)]) == 2
     said, complaint = capsys.readouterr()
-    assert "nowhere.jpg: there is no such file" in complaint and "chelsea.jpg: cat" in said
+    assert "nowhere.jpg: there is no such file" in complaint and "chelsea.jpg: class 1" in said
     assert {file.name for file in tmp_path.iterdir()} == {
         f"chelsea{number}.sanity.{kind}" for number in ("", "-2") for kind in ("csv", "png")
     }

@@ -184,6 +184,8 @@ def test_another_class_of_an_explained_photo_is_explained_at_once(
     Watcher(events.maps.new_photo(asked(events, photo), visitor())).finished()
     assert list(events.maps.switch(asked(events, photo), visitor())) == [{page.status: gr.skip()}]
     Watcher(events.maps.explain(asked(events, photo), visitor())).finished()
+    same = {"target": 0, "methods": ["grad-cam"]}  # what else has been changed waits for Explain
+    assert list(events.maps.switch(asked(events, photo, **same), visitor())) == [{page.status: gr.skip()}]
     watcher = Watcher(events.maps.switch(asked(events, photo, target=2), visitor()))
     state = watcher.finished()
     assert "map for dog" in shown(state[page.maps["is-cam"]]) and "map for dog" in shown(state[page.maps["grad-cam"]])

@@ -141,7 +141,8 @@ def test_tabs_read_no_picture_elsewhere_on_the_server(
     session = uuid.uuid4().hex
     assert ask("maps", event_data("maps", {"path": upload(app, CHELSEA)}), session)["success"]
     for event in ("tab_classes", "tab_layers", "tab_integration", "switch"):
-        answer = ask(event, event_data(event, {"path": str(tmp_path / "private.png")}), session)
+        another_class = [*SETTINGS[:2], 1, *SETTINGS[3:]]
+        answer = ask(event, event_data(event, {"path": str(tmp_path / "private.png")}, another_class), session)
         assert not answer["success"] and "not in a folder that may be read" in answer["output"]["error"]
 
 

@@ -10,14 +10,16 @@ import pytest
 
 from iscam.ui.done.news import Failed
 from iscam.ui.done.worker import MAX_WAITING, Job, Worker
-from tests.ui.stand_in import told, until, void
+from tests.ui.stand_in import PATIENCE, told, until, void
 
 
 def test_jobs_run_one_by_one_on_one_thread_in_order() -> None:
     worker, seen = Worker(), []
     gate = threading.Event()
     for number in range(4):
-        worker.submit(str(number), lambda job, n=number: (gate.wait(5), seen.append((n, threading.get_ident())))[1])
+        worker.submit(
+            str(number), lambda job, n=number: (gate.wait(PATIENCE), seen.append((n, threading.get_ident())))[1]
+        )
     until(lambda: worker._running is not None)
     jobs = list(worker._waiting)
     assert [worker.ahead(job) for job in jobs] == [1, 2, 3]
@@ -30,7 +32,7 @@ def test_jobs_run_one_by_one_on_one_thread_in_order() -> None:
 
 def test_the_queue_is_bounded_and_says_so() -> None:
     worker, gate = Worker(), threading.Event()
-    running = worker.submit("first", lambda job: void(gate.wait(5)))
+    running = worker.submit("first", lambda job: void(gate.wait(PATIENCE)))
     until(lambda: worker.ahead(running) is None)
     for number in range(MAX_WAITING):
         worker.submit(str(number), lambda job: None)
@@ -42,7 +44,7 @@ def test_the_queue_is_bounded_and_says_so() -> None:
 def test_a_visitor_has_one_job() -> None:
     """A new job of the same visitor stops the running one and removes the waiting one; others stay."""
     worker = Worker()
-    running = worker.submit("ann", lambda job: void(job.stop.wait(5)))
+    running = worker.submit("ann", lambda job: void(job.stop.wait(PATIENCE)))
     until(lambda: worker.ahead(running) is None)
     other = worker.submit("bob", lambda job: job.tell("bob's"))
     second = worker.submit("ann", lambda job: job.tell("never"))
@@ -76,7 +78,7 @@ def test_background_work_gives_way_and_is_taken_up_again() -> None:
     def background(job: Job) -> None:
         rounds.append(1)
         if len(rounds) == 1:
-            job.stop.wait(5)
+            job.stop.wait(PATIENCE)
         else:
             order.append("background")
 
@@ -90,7 +92,7 @@ def test_background_work_gives_way_and_is_taken_up_again() -> None:
 
 def test_background_work_that_waits_stays_behind_visitors_who_come_later() -> None:
     worker, gate, order = Worker(), threading.Event(), []
-    first = worker.submit("first", lambda job: void(gate.wait(5)))
+    first = worker.submit("first", lambda job: void(gate.wait(PATIENCE)))
     until(lambda: worker.ahead(first) is None)
     waiting = worker.submit("", lambda job: order.append("background"), background=True)
     late = [worker.submit(name, lambda job, name=name: order.append(name)) for name in ("ann", "bob")]
@@ -104,7 +106,7 @@ def test_background_work_that_waits_stays_behind_visitors_who_come_later() -> No
 def test_what_one_visitor_fetches_stalls_no_other() -> None:
     """A download runs beside the compute thread; its job takes its turn when it is there."""
     worker, arrived = Worker(), threading.Event()
-    slow = worker.submit("ann", lambda job: job.tell("ann's"), fetch=lambda job: void(arrived.wait(5)))
+    slow = worker.submit("ann", lambda job: job.tell("ann's"), fetch=lambda job: void(arrived.wait(PATIENCE)))
     assert told(worker.submit("bob", lambda job: job.tell("bob's"))) == ["bob's"]
     assert not slow._ended
     arrived.set()
@@ -114,7 +116,7 @@ def test_what_one_visitor_fetches_stalls_no_other() -> None:
 def test_a_job_that_is_still_fetching_can_be_stopped_and_counts_as_waiting() -> None:
     worker, arrived, done = Worker(), threading.Event(), []
     jobs = [
-        worker.submit(str(number), lambda job: done.append(job), fetch=lambda job: void(arrived.wait(5)))
+        worker.submit(str(number), lambda job: done.append(job), fetch=lambda job: void(arrived.wait(PATIENCE)))
         for number in range(MAX_WAITING)
     ]
     with pytest.raises(ValueError, match="waiting already"):

@@ -119,7 +119,7 @@ class MapEvents:
     def switch(self, values: Values, request: gr.Request) -> Iterator[Updates]:
         """Another class, or one against it, of a photo that is explained already: the scores of all classes are known."""
         shown, ask = self._desk.visit(request).shown, self._page.ask
-        if shown is None or not shown.complete:
+        if shown is None or not shown.complete or self._same_classes(values, shown):
             yield self._updates.nothing()
             return
         try:
@@ -131,6 +131,11 @@ class MapEvents:
             yield {ask["against"]: NOBODY}  # a class that speaks against itself would be refused by every tab
             return
         yield from self._maps(question, look, request, new_choices=False)
+
+    def _same_classes(self, values: Values, shown: Shown) -> bool:
+        """Whether the classes are those that are shown; Gradio tells of a choice when its box is merely left."""
+        chosen = self._updates.chosen(shown)
+        return all(values[box] == chosen[box] for box in (self._page.ask["target"], self._page.ask["against"]))
 
     def halt(self, request: gr.Request) -> Any:
         """Stop was pressed: the job ends with the maps it has, and the event that follows it shows them."""
