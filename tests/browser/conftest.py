@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from iscam.project import EXAMPLES
-from tests.browser.visitor import visit
+from tests.browser.visitor import SLOW, visit
 from tests.conftest import SHARED
 from tests.serving import Served, running_app
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 ARGUMENTS = [
@@ -28,22 +28,39 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 
 
 @pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
+def browser() -> Iterator[BrowserContext]:
+    """One for all visitors, so that only the first has to load the page's scripts; without a way out."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not Path(CHROMIUM).exists():
         pytest.skip("Chromium is not installed: apt-get install chromium")
     with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
+        chromium = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield patient(chromium)
+        chromium.close()
+
+
+@pytest.fixture
+def beside(browser: BrowserContext) -> Iterator[BrowserContext]:
+    """Another, for a visitor beside the first: of two pages in one window, one is hidden and hardly drawn."""
+    assert browser.browser is not None
+    context = patient(browser.browser)
+    yield context
+    context.close()
+
+
+def patient(chromium: Browser) -> BrowserContext:
+    context = chromium.new_context()
+    context.set_default_timeout(SLOW)
+    return context
 
 
 @pytest.fixture(scope="package")
-def app(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def app(browser: BrowserContext, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """With the bundled classifier, and SqueezeNet if the test data are there."""
     home = SHARED / "data" / "torch_home"
     with running_app(tmp_path_factory.mktemp("app"), home if home.is_dir() else None) as served:
@@ -66,7 +83,7 @@ def fresh(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def page(browser: Browser, app: Served) -> Iterator[Page]:
+def page(browser: BrowserContext, app: Served) -> Iterator[Page]:
     """An opened page, of which the visitor asks for nothing yet."""
     with visit(browser, app) as page:
         yield page

@@ -30,7 +30,7 @@ from tests.browser.visitor import (
 from tests.serving import Served
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import BrowserContext, Page
 
 Fresh = Callable[..., Path]
 TABS = ["Compare", "Classes", "Integration", "Layers", "Faithfulness", "Export", "About"]
@@ -136,8 +136,8 @@ def test_a_file_that_is_no_photo_and_a_model_without_weights(page: Page, fresh: 
     assert "photo11" in page.get_by_label("Model", exact=True).input_value()
 
 
-def test_a_phone_and_the_dark_see_everything(browser: Browser, app: Served) -> None:
-    with visit(browser, app, "?__theme=dark", viewport=PHONE) as page:
+def test_a_phone_and_the_dark_see_everything(browser: BrowserContext, app: Served) -> None:
+    with visit(browser, app, "?__theme=dark", size=PHONE) as page:
         wait_for_maps_of(page, "cat")
         wait_for_status(page, "An example")
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]

@@ -12,7 +12,7 @@ from iscam.trust.controls import CONTROLS, LABELS
 from tests.browser.visitor import METHODS, choose, export, open_tab, press, visit, wait_for_status, wait_for_toast
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import BrowserContext, Page
 
     from tests.serving import Served
 
@@ -52,7 +52,7 @@ def test_figures_stand_beside_the_controls(page: Page) -> None:
     assert page.locator("#protocol li").count() == len(usual) and "20 steps" in page.inner_text("#protocol")
 
 
-def test_slow_figures_are_worked_out_on_demand(browser: Browser, app: Served) -> None:
+def test_slow_figures_are_worked_out_on_demand(browser: BrowserContext, app: Served) -> None:
     with visit(browser, app, "?methods=cam") as page:
         wait_for_status(page, "Done")
         open_tab(page, "Faithfulness")
@@ -128,7 +128,7 @@ def test_a_box_drawn_on_the_photo_is_held_against_the_maps(page: Page) -> None:
     assert page.get_by_label("Box").input_value() == ""
 
 
-def test_stop_keeps_the_rows_that_are_there(browser: Browser, app: Served) -> None:
+def test_stop_keeps_the_rows_that_are_there(browser: BrowserContext, app: Served) -> None:
     """What has been measured stays, another look begins nothing anew, and the page is ready for the next question."""
     with visit(browser, app, "?example=rocket&methods=grad-cam,is-cam&steps=3&engine=exact") as page:
         wait_for_status(page, "Done")

@@ -48,7 +48,7 @@ from tests.cases import difference
 from tests.serving import ROOT, Served
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import BrowserContext, Page, ViewportSize
 
 Fresh = Callable[..., Path]
 EXAMPLES = ROOT / "assets" / "examples"
@@ -124,7 +124,7 @@ def test_every_tab_fills_and_follows_its_method(page: Page) -> None:
     assert page.locator("#download").is_enabled()
 
 
-def test_a_tab_opened_before_the_maps_are_there_fills_after_them(browser: Browser, app: Served) -> None:
+def test_a_tab_opened_before_the_maps_are_there_fills_after_them(browser: BrowserContext, app: Served) -> None:
     """On an opened page as on any other, which nobody has pressed Explain on."""
     with visit(browser, app, "?example=coffee&engine=exact&steps=1&methods=is-cam") as page:
         open_tab(page, "Classes")
@@ -238,7 +238,7 @@ def test_the_zip_holds_the_maps_and_its_command_makes_them_again(page: Page, tmp
     assert_the_command_makes_the_same_maps(files, EXAMPLES / "chelsea.jpg", tmp_path)
 
 
-def test_exact_maps_are_the_same_to_four_digits(browser: Browser, app: Served, tmp_path: Path) -> None:
+def test_exact_maps_are_the_same_to_four_digits(browser: BrowserContext, app: Served, tmp_path: Path) -> None:
     """On the page and on the command line."""
     query = "?engine=exact&layer=layer1&steps=2&path=linear&methods=is-cam,layer-cam&example=rocket"
     with visit(browser, app, query) as page:
@@ -251,7 +251,7 @@ def test_exact_maps_are_the_same_to_four_digits(browser: Browser, app: Served, t
 # Links
 
 
-def test_a_link_brings_its_question_back(browser: Browser, app: Served) -> None:
+def test_a_link_brings_its_question_back(browser: BrowserContext, app: Served) -> None:
     """Photo, model, layer, class and all settings, with the maps; and the link that is offered then is the same again."""
     with visit(browser, app, f"?{LINK}") as page:
         wait_for_status(page, "^Done (before )?in")
@@ -276,7 +276,7 @@ def test_a_link_brings_its_question_back(browser: Browser, app: Served) -> None:
         assert link.startswith(f"{app.url}/?") and parse_qs(urlsplit(link).query) == parse_qs(LINK)
 
 
-def test_a_link_that_cannot_be_followed_opens_the_page_as_usual(browser: Browser, app: Served) -> None:
+def test_a_link_that_cannot_be_followed_opens_the_page_as_usual(browser: BrowserContext, app: Served) -> None:
     with visit(browser, app, "?steps=999&example=coffee") as page:
         wait_for_toast(page, "The number of integration steps is a whole number from 1 to 100.")
         wait_for_status(page, "An example")
@@ -296,18 +296,18 @@ def test_stop_ends_the_work(page: Page, app: Served, fresh: Fresh) -> None:
     wait_for_status(page, "^Stopped after")
 
 
-def test_a_closed_page_ends_its_work(browser: Browser, page: Page, app: Served, fresh: Fresh) -> None:
-    with visit(browser, app) as leaving:
+def test_a_closed_page_ends_its_work(page: Page, beside: BrowserContext, app: Served, fresh: Fresh) -> None:
+    with visit(beside, app) as leaving:
         predicted(leaving, fresh("astronaut"))
         start_a_long_run(leaving)
         busy = work_of(app)
     rests(page, app, busy)
 
 
-def test_a_second_visitor_waits_for_the_first(page: Page, browser: Browser, app: Served, fresh: Fresh) -> None:
+def test_a_second_visitor_waits_for_the_first(page: Page, beside: BrowserContext, app: Served, fresh: Fresh) -> None:
     predicted(page, fresh("rocket"))
     start_a_long_run(page)
-    with visit(browser, app) as second:
+    with visit(beside, app) as second:
         upload(second, fresh("astronaut"))
         wait_for_status(second, "^Waiting: 1 job before yours.$")
         press(page, "Stop")
@@ -350,10 +350,10 @@ def test_a_full_queue_is_said(page: Page, app: Served) -> None:
 
 @pytest.mark.shared
 def test_two_visitors_with_two_models_get_each_their_own(
-    browser: Browser, app: Served, torch_home: Path, fresh: Fresh
+    browser: BrowserContext, beside: BrowserContext, app: Served, torch_home: Path, fresh: Fresh
 ) -> None:
     files = fresh("coffee"), fresh("astronaut")
-    with visit(browser, app) as one, visit(browser, app) as other:
+    with visit(browser, app) as one, visit(beside, app) as other:
         for page, file in zip((one, other), files, strict=True):
             predicted(page, file)
         choose(other, "Model", "SqueezeNet 1.0")
@@ -458,12 +458,12 @@ WORDS = "#status .line, figcaption strong, figcaption span, [role=tab], .overflo
 
 
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
-def test_words_are_legible_and_nothing_sticks_out(size: dict[str, int], browser: Browser, app: Served) -> None:
+def test_words_are_legible_and_nothing_sticks_out(size: ViewportSize, browser: BrowserContext, app: Served) -> None:
     """In every tab, light and dark: nothing is wider than the screen, and words contrast with their ground by 4.5 at least
     (WCAG AA)."""
     filled = {"Compare": "#maps", "Classes": "#classes", "Integration": "#film", "Layers": "#layers"}
     faint, wide = set(), {}
-    with visit(browser, app, viewport=size) as page:
+    with visit(browser, app, size=size) as page:
         page.add_style_tag(content="* { transition: none !important }")
         wait_for_status(page, "An example")
         for name in STUDIO:

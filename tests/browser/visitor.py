@@ -7,35 +7,27 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tests.serving import Served
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import BrowserContext, Locator, Page, ViewportSize
 
 SLOW = 60_000  # milliseconds; on a busy machine a step may take long
 METHODS = ("is-cam", "score-cam", "grad-cam", "grad-cam++")  # what a page asks for unless it is told otherwise
-PHONE, DESK = {"width": 390, "height": 844}, {"width": 1366, "height": 768}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+DESK: ViewportSize = {"width": 1366, "height": 768}
 
 
 @contextmanager
-def visit(browser: Browser, app: Served, query: str = "", **options: Any) -> Iterator[Page]:
+def visit(browser: BrowserContext, app: Served, query: str = "", size: ViewportSize = DESK) -> Iterator[Page]:
     """A page of a visitor's own; at the end nothing may have been asked of another host, and nothing have gone wrong."""
-    elsewhere: list[str] = []
+    asked: list[str] = []
     faults: list[str] = []
-    context = browser.new_context(**{"viewport": DESK} | options)
-    context.set_default_timeout(SLOW)
-    page = context.new_page()
-
-    def guard(route) -> None:  # type: ignore[no-untyped-def]
-        if route.request.url.startswith((f"{app.url}/", "data:", "blob:")):
-            route.continue_()
-        else:
-            elsewhere.append(route.request.url)
-            route.abort()
-
-    page.route("**/*", guard)
+    page = browser.new_page()
+    page.set_viewport_size(size)
+    page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     try:
@@ -43,8 +35,8 @@ def visit(browser: Browser, app: Served, query: str = "", **options: Any) -> Ite
         page.wait_for_selector("#predictions table")
         yield page
     finally:
-        context.close()
-    assert elsewhere == []
+        page.close()
+    assert [url for url in asked if not url.startswith((f"{app.url}/", "data:", "blob:"))] == []
     assert faults == []
 
 
