@@ -10,7 +10,7 @@ demo: .venv/demo ## set up and serve the page on http://127.0.0.1:7860 (PORT=800
 	PORT=$(PORT) $(BIN)/python app.py
 
 test: .venv/dev ## set up and run all tests (TESTS="tests/test_path.py -k steps" for some)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 check: .venv/dev ## format, lint, types, and all tests
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

@@ -22,10 +22,6 @@ SHARED = Path(os.environ.get("ISCAM_SHARED", ROOT.parent / "shared")).resolve()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a module, and all of the browser, share what they set up, so that they are run by the same process."""
-    for item in items:
-        group = "browser" if "browser" in item.path.parts else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
     if not (SHARED / "data").is_dir():
         for item in items:
             if "shared" in item.keywords:
