@@ -185,8 +185,8 @@ def grad_cam_plus_plus(evidence: Evidence, class_index: int) -> Tensor:
 
     One $g^2$ is divided out, and the terms with $g \le 0$, which the ReLU removes, are never divided; computed in float64.
     """
-    g = _gradients(evidence).double()
-    sums = evidence.forward.activations.double().sum((1, 2), keepdim=True)
+    g = _gradients(evidence).double()  # (C, h, w)
+    sums = evidence.forward.activations.double().sum((1, 2), keepdim=True)  # (C, 1, 1)
     denominators = 2 + g * sums
     positive = (g > 0) & (denominators != 0)
     return (g / denominators.where(positive, 1)).where(positive, 0).sum((1, 2)).float()
@@ -194,8 +194,8 @@ def grad_cam_plus_plus(evidence: Evidence, class_index: int) -> Tensor:
 
 def xgrad_cam(evidence: Evidence, class_index: int) -> Tensor:
     r"""XGrad-CAM (arXiv 2008.02312): $\alpha_k = \sum g_k A_k / \sum A_k$; 0 where a channel's sum is about 0."""
-    activations = evidence.forward.activations
-    sums = activations.sum((1, 2))
+    activations = evidence.forward.activations  # (C, h, w)
+    sums = activations.sum((1, 2))  # (C,)
     audible = sums.abs() > XGRAD_EPSILON * sums.abs().max()
     return ((_gradients(evidence) * activations).sum((1, 2)) / sums.where(audible, 1)).where(audible, 0)
 
@@ -218,7 +218,7 @@ def eigen_cam(evidence: Evidence, class_index: int) -> Tensor:
     activations = evidence.forward.activations
     positions = activations.flatten(1).T.double()  # (hw, C)
     centred = positions - positions.mean(0)
-    projection = centred @ _first_right_singular_vector(centred)
+    projection = centred @ _first_right_singular_vector(centred)  # (hw,)
     sign = 1 if (projection * positions.sum(1)).sum() >= 0 else -1
     return (sign * projection).view(activations.shape[1:]).float()
 
@@ -226,7 +226,7 @@ def eigen_cam(evidence: Evidence, class_index: int) -> Tensor:
 def _first_right_singular_vector(matrix: Tensor) -> Tensor:
     import torch
 
-    vectors: Tensor = torch.linalg.svd(matrix, full_matrices=False).Vh
+    vectors: Tensor = torch.linalg.svd(matrix, full_matrices=False).Vh  # (min(hw, C), C)
     return vectors[0]
 
 

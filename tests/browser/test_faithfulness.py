@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 ROWS = [*(LABELS[key] for key in METHODS), *(f"{row.label} control" for row in CONTROLS.values())]
+ALL_ROWS = f"document.querySelectorAll('#trust tr').length === {1 + len(ROWS)}"
+ALL_IN_THE_BOX = f"""[...document.querySelectorAll('#trust td:last-child')]
+    .filter(cell => cell.innerText.trim() === '100.0').length === {len(ROWS)}"""
 LINES = "document.querySelectorAll('#curve-{0} .mark-line path').length"
 
 
@@ -104,6 +107,7 @@ def test_a_box_drawn_on_the_photo_is_held_against_the_maps(page: Page) -> None:
     page.mouse.move(frame["x"] + 0.6 * frame["width"], frame["y"] + 0.9 * frame["height"], steps=4)
     page.mouse.up()
     page.locator("#trust th", has_text="Energy").wait_for()
+    page.wait_for_function(ALL_ROWS)
     typed = page.get_by_label("Box").input_value()
     assert [float(part) for part in typed.split(",")] == pytest.approx([30, 20, 60, 90], abs=1)
     found = table(page)
@@ -116,7 +120,7 @@ def test_a_box_drawn_on_the_photo_is_held_against_the_maps(page: Page) -> None:
     page.get_by_label("Box").fill("0 0 100 100")
     page.get_by_label("Box").press("Enter")
     page.locator("#boxed", has_text="100.0 %").wait_for()
-    assert all(row["Energy in the box"] == "100.0" for row in table(page).values())
+    page.wait_for_function(ALL_IN_THE_BOX)
     page.get_by_label("Box").fill("50 0 20 100")
     page.get_by_label("Box").press("Enter")
     wait_for_toast(page, "A box is four numbers")
@@ -165,7 +169,7 @@ def test_the_figures_follow_the_next_question(page: Page) -> None:
     """With the tab open, Explain shows the maps' figures after the maps."""
     opened(page)
     press(page, "Explain")
-    page.wait_for_function("document.querySelectorAll('#trust tr').length === 8")
+    page.wait_for_function(ALL_ROWS)
     for category in ("golf ball", "cat"):
         choose(page, "Target class", category)
         page.locator("#trust", has_text=f"Figures for {category} (").wait_for()
