@@ -59,6 +59,7 @@ def test_slow_figures_are_worked_out_on_demand(browser: BrowserContext, app: Ser
     with visit(browser, app, "?methods=cam") as page:
         wait_for_status(page, "Done")
         open_tab(page, "Faithfulness")
+        page.locator("#trust tr", has_text="CAM").first.wait_for()
         page.get_by_label("ADCC").check()
         page.wait_for_function("document.querySelectorAll('#trust td:not(:empty)').length === 4 * 6")
         wait_for_status(page, "Done")
