@@ -14,7 +14,7 @@ from tests.serving import Served
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Locator, Page, ViewportSize
 
-SLOW = 180_000  # milliseconds; on a busy machine a step may take long
+SLOW = 60_000  # milliseconds; on a busy machine a step may take long
 METHODS = ("is-cam", "score-cam", "grad-cam", "grad-cam++")  # what a page asks for unless it is told otherwise
 PHONE: ViewportSize = {"width": 390, "height": 844}
 DESK: ViewportSize = {"width": 1366, "height": 768}

@@ -114,6 +114,20 @@ def test_a_known_answer_takes_the_place_of_what_is_running(
     until(lambda: not network.running)
 
 
+def test_what_follows_the_maps_late_takes_nothing_back(events: Events, photo: dict[str, str], network: StandIn) -> None:
+    """On a busy machine a visitor opens a tab and chooses there, before the event that follows the maps has its turn."""
+    page = page_of(events)
+    before = asked(events, photo)
+    Watcher(events.maps.explain(before, visitor())).finished()
+    chosen = asked(events, photo, classes__method="grad-cam")
+    state = Watcher(events.tabs.opened("classes")(chosen, visitor())).finished()
+    assert shown(state[page.shelf["classes"]]).count("Grad-CAM map for") == 5
+    assert list(events.tabs.follow_up(before, visitor())) == [{page.status: gr.skip()}]
+    Watcher(events.maps.explain(before | {page.ask["steps"]: 7}, visitor())).finished()
+    state = Watcher(events.tabs.follow_up(before | {page.ask["steps"]: 7}, visitor())).finished()
+    assert shown(state[page.shelf["classes"]]).count("<figure") == 5
+
+
 def test_faithfulness_is_measured_once_and_its_box_again(uploads: Path) -> None:
     """With a real network: every row, a figure in the box without another pass of the slow kind, the share of the pixels."""
     bench, worker, study = Bench(), Worker(), of_faithfulness.STUDY

@@ -157,7 +157,7 @@ class MapEvents:
         """Show a job's news until it ends, or the page belongs to another event by then."""
         desk, updates = self._desk, self._updates
         with desk.having(visit, turn):
-            visit.shown, job = shown, turn.job
+            visit.shown, visit.followed, job = shown, False, turn.job
             if not job.background:
                 yield updates.busy(True) | updates.says("Starting …")
             for batch in job.follow():

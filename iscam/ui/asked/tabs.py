@@ -34,8 +34,9 @@ class TabEvents:
         return event
 
     def follow_up(self, values: Values, request: gr.Request) -> Iterator[Updates]:
-        """The maps are there: another tab that is open follows."""
-        if self._desk.visit(request).tab == "compare":
+        """The maps are there: another tab that is open follows, unless the visitor was quicker and has asked more since."""
+        visit = self._desk.visit(request)
+        if visit.tab == "compare" or visit.followed:
             yield self._updates.nothing()
         else:
             yield from self.revisit(values, request)
@@ -89,7 +90,7 @@ class TabEvents:
         row, drawn = desk.tabs[tab], desk.drawn_by(tab, values)
         assert row.study is not None
         asked = desk.asked(tab, desk.question(values), values)
-        visit.chosen[tab] = [*desk.choices(tab, values).values()]
+        visit.chosen[tab], visit.followed = [*desk.choices(tab, values).values()], True
         if asked.remark:
             gr.Warning(asked.remark)
         known, before = row.study.recall(desk.bench, asked), visit.studied

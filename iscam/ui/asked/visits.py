@@ -35,7 +35,8 @@ class Studied:
 class Visit:
     """What is remembered of a page: what it shows, whose turn it is, and which photo and model it has asked about.
 
-    `told` is the path of the photo that the page told of last, `chosen` what was chosen in a tab when it was asked last.
+    `told` is the path of the photo that the page told of last, `chosen` what was chosen in a tab when it was asked last,
+    `followed` whether a tab has asked about what is shown.
     """
 
     shown: Shown | None = None
@@ -44,6 +45,7 @@ class Visit:
     told: object = "none yet"
     tab: str = "compare"
     studied: Studied | None = None
+    followed: bool = False
     chosen: dict[str, list[object]] = field(default_factory=dict)
 
 
