@@ -59,24 +59,24 @@ class RowCounter:
 
 
 @cache
-def model_of(key: str, side: int | None = None) -> LoadedModel:
-    """A model, or its network for inputs of another size: `photo11` at 64 px is a quarter of the work."""
-    model = iscam.load_model(key)
+def photo11(side: int | None = None) -> LoadedModel:
+    """The bundled network; for inputs of `side`, 64 px of which are a quarter of the work."""
+    model = iscam.load_model("photo11")
     if side is None:
         return model
-    small = iscam.load_model(arch=key, checkpoint=BUNDLED_WEIGHTS, input_size=side)
+    small = iscam.load_model(arch="photo11", checkpoint=BUNDLED_WEIGHTS, input_size=side)
     return replace(small, categories=model.categories)
 
 
-EXACT: dict[tuple[str, Path, int | None], tuple[Explainer, Analysis]] = {}
+def exact_of(photo: Path, side: int | None = None) -> tuple[Explainer, Analysis]:
+    """An analysis by the bundled network whose exact scores all tests of the photo share."""
+    return _exact_of(photo, side)
 
 
-def exact_of(key: str, photo: Path, side: int | None = None) -> tuple[Explainer, Analysis]:
-    """An analysis whose exact scores all tests of the photo share."""
-    if (key, photo, side) not in EXACT:
-        explainer = Explainer(model_of(key, side), "exact")
-        EXACT[key, photo, side] = explainer, explainer.analyse(photo)
-    return EXACT[key, photo, side]
+@cache
+def _exact_of(photo: Path, side: int | None) -> tuple[Explainer, Analysis]:
+    explainer = Explainer(photo11(side), "exact")
+    return explainer, explainer.analyse(photo)
 
 
 def difference(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

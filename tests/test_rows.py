@@ -13,17 +13,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from iscam import METHODS, Explainer, LoadedModel, load_model
+from iscam import METHODS, Explainer, LoadedModel
 from iscam.__main__ import main
 from iscam.engine import Passes, Probe
 from iscam.methods import Evidence, Method
-from iscam.models.photo11 import BUNDLED_WEIGHTS
 from iscam.settings import DEFAULT_SETTINGS, Settings
 from iscam.trust import METRICS
 from iscam.trust.curves import Curve
 from iscam.trust.metrics import Measurement, Metric
 from tests import reference
-from tests.cases import CHELSEA, SMALL, RowCounter, analysed, difference, model_of, photo_of
+from tests.cases import CHELSEA, SIDE, SMALL, RowCounter, analysed, difference, photo11, photo_of
 
 Tiny = Callable[..., LoadedModel]
 LIGHTS = (0.25, 0.5, 0.75)
@@ -92,7 +91,7 @@ def test_the_fast_engine_predicts_it_once_its_row_says_that_its_weights_are_the_
     def evenly(settings: Settings) -> Passes:
         return Passes(tuple(Probe(light) for light in LIGHTS), (1 / 3,) * 3)
 
-    explainer = Explainer(load_model(arch="photo11", checkpoint=BUNDLED_WEIGHTS, input_size=64))
+    explainer = Explainer(photo11(SIDE))
     weigh = METHODS["is-cam"].weigh
     spared = {}
     for passes, predictable in ((evenly, True), (evenly, False), (in_the_dark, True)):
@@ -175,7 +174,7 @@ def test_a_metric_of_ones_own_is_measured_written_and_summed_up(
     assert main(["evaluate", str(tmp_path), *asked]) == 0
     with (tmp_path / "out" / "rows.csv").open(newline="") as file:
         rows = {row["method"]: row for row in csv.DictReader(file)}
-    explainer = Explainer(model_of("photo11"))
+    explainer = Explainer(photo11())
     analysis = explainer.analyse(CHELSEA)
     heatmap = explainer.explain(analysis, "cam").heatmap
     assert float(rows["cam"]["brightness"]) == pytest.approx(float(heatmap.mean()), abs=1e-5)

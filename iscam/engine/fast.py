@@ -91,14 +91,14 @@ class Refinement:
         while (found := self._assess()).error >= self._tolerance:
             yield from self._refine(found, self.rows - before)
             refined = self.rows - before
-            ahead = min(refined * max(0.0, found.error / self._tolerance - 1), 2 * self._futile)
+            ahead = min(refined * max(0.0, found.error / self._tolerance - 1), self._exact)
             self._expected = self.rows + math.ceil(ahead)
         self._expected = self.rows
 
     @property
-    def _futile(self) -> float:
-        """After how many refining passes it would have been as well to run the exact ones."""
-        return FUTILE * len(self._channels) * len(self._probes)
+    def _exact(self) -> int:
+        """How many passes the exact answer takes."""
+        return len(self._channels) * len(self._probes)
 
     def averages(self, class_index: int) -> Tensor:
         """The average scores of all channels of the layer for a class: (C,), NaN where nothing has been run yet."""
@@ -169,9 +169,7 @@ class Refinement:
 
     def _is_hard(self, refined: int) -> bool:
         """Whether the exact answer is the shorter way by now, or hardly a longer one."""
-        if self._has_rough:
-            return refined > self._futile
-        return self.rows > ALMOST_ALL * len(self._channels) * len(self._probes)
+        return refined > FUTILE * self._exact if self._has_rough else self.rows > ALMOST_ALL * self._exact
 
     def _send_pilots(self) -> Iterator[None]:
         """Let a few channels climb the whole ladder, and learn from them."""

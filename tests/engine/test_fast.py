@@ -18,7 +18,7 @@ from iscam.engine.masks import flat_channels
 from iscam.path import PATHS
 from iscam.project import EXAMPLES
 from iscam.settings import WEIGHTINGS
-from tests.cases import CHELSEA, ROCKET, SIDE, RowCounter, difference, exact_of, model_of, noise_photo, wide
+from tests.cases import CHELSEA, ROCKET, SIDE, RowCounter, difference, exact_of, noise_photo, photo11, wide
 
 HARD = 3  # steps of a question that takes nearly all passes
 CONTRAST: dict[str, Any] = {"target": "dog", "against": "cat", "weighting": "logit", "steps": HARD}
@@ -44,9 +44,9 @@ def assert_near_exact(
     assert np.corrcoef(found.heatmap.ravel(), wanted.heatmap.ravel())[0, 1] >= 0.999
 
 
-def without_rough_passes(model: str, side: int | None = None) -> Explainer:
+def without_rough_passes() -> Explainer:
     """Of which rough passes are said to be too slow to pay, if the machine has any."""
-    explainer = Explainer(model_of(model, side))
+    explainer = Explainer(photo11(SIDE))
     explainer.backend.pace("rough").learn(1, 1.0)
     explainer.backend.pace("precise").learn(1, 1.0 / PAYS * 1.01)
     return explainer
@@ -60,7 +60,7 @@ def without_rough_passes(model: str, side: int | None = None) -> Explainer:
 def test_maps_of_photo11_are_near_the_exact_ones(
     photo: Path, side: int | None, path: str, steps: int, weighting: str
 ) -> None:
-    assert_near_exact(*exact_of("photo11", photo, side), photo, path=path, steps=steps, weighting=weighting)
+    assert_near_exact(*exact_of(photo, side), photo, path=path, steps=steps, weighting=weighting)
 
 
 @pytest.mark.parametrize(
@@ -80,11 +80,11 @@ def test_maps_of_photo11_are_near_the_exact_ones(
 )
 def test_other_questions_are_answered_as_near(asked: dict[str, Any], side: int | None) -> None:
     """Score-CAM, SS-CAM, contrasts, an improbable class, a finer tolerance."""
-    assert_near_exact(*exact_of("photo11", CHELSEA, side), CHELSEA, **asked)
+    assert_near_exact(*exact_of(CHELSEA, side), CHELSEA, **asked)
 
 
 def test_another_layer_is_answered_as_near() -> None:
-    fast, exact = (Explainer(model_of("photo11", SIDE), engine) for engine in ("fast", "exact"))
+    fast, exact = (Explainer(photo11(SIDE), engine) for engine in ("fast", "exact"))
     found, wanted = (e.explain(e.analyse(CHELSEA, "layer2"), steps=3) for e in (fast, exact))
     assert difference(found.heatmap, wanted.heatmap) <= 0.02
 
@@ -100,13 +100,13 @@ def test_a_hard_question_costs_little_more_than_the_exact_answer() -> None:
     How many rough passes are run until then depends on how cheap the processor makes them. It is never more than a look at
     all channels, the pilots, half of the exact passes, and the block with which that half is passed.
     """
-    explainer = Explainer(model_of("photo11", SIDE), tolerance=1e-4)
+    explainer = Explainer(photo11(SIDE), tolerance=1e-4)
     analysis = explainer.analyse(CHELSEA)
     found = explainer.explain(analysis, **CONTRAST)
     exact = live(analysis) * HARD
     given_up = (live(analysis) + 2 * PILOTS * HARD + FUTILE * exact) * (1 + GROWTH)
     assert exact < found.forward_passes <= given_up + exact
-    wanted = Explainer.explain(*exact_of("photo11", CHELSEA, SIDE), **CONTRAST)
+    wanted = Explainer.explain(*exact_of(CHELSEA, SIDE), **CONTRAST)
     assert found.estimated_error is not None
     assert found.estimated_error < 1e-4
     assert difference(found.heatmap, wanted.heatmap) < 1e-3
@@ -114,18 +114,18 @@ def test_a_hard_question_costs_little_more_than_the_exact_answer() -> None:
 
 def test_no_last_few_are_left_to_a_guess() -> None:
     """Without rough passes, a question that takes nearly all passes takes all of them."""
-    explainer = without_rough_passes("photo11", SIDE)
+    explainer = without_rough_passes()
     analysis = explainer.analyse(CHELSEA)
     found = explainer.explain(analysis, **CONTRAST)
     assert found.forward_passes == live(analysis) * HARD + 1
-    wanted = Explainer.explain(*exact_of("photo11", CHELSEA, SIDE), **CONTRAST)
+    wanted = Explainer.explain(*exact_of(CHELSEA, SIDE), **CONTRAST)
     assert difference(found.heatmap, wanted.heatmap) < 1e-4
 
 
 def test_a_long_path_is_interpolated() -> None:
-    """Twelve steps come near the exact map, and fifty cost little more than ten."""
-    assert_near_exact(*exact_of("photo11", CHELSEA, SIDE), CHELSEA, steps=12, path="cumulative")
-    explainer = Explainer(model_of("photo11", SIDE))
+    """Twenty steps come near the exact map, and fifty cost little more than ten."""
+    assert_near_exact(*exact_of(CHELSEA, SIDE), CHELSEA, steps=20, path="linear")
+    explainer = Explainer(photo11(SIDE))
     analysis = explainer.analyse(CHELSEA)
     ten = explainer.explain(analysis, path="linear").forward_passes
     assert explainer.explain(explainer.analyse(CHELSEA), steps=50, path="linear").forward_passes <= 1.5 * ten
@@ -145,7 +145,7 @@ def test_maps_of_squeezenet_are_near_the_exact_ones(shared: Path) -> None:
 
 def test_passes_are_counted_and_none_is_run_twice() -> None:
     """Another class costs at most half of the first, Score-CAM at most a pass per channel, the same question nothing."""
-    model = model_of("photo11")
+    model = photo11()
     explainer = Explainer(model)
     analysis = explainer.analyse(CHELSEA)
     counter = RowCounter(model)
@@ -170,7 +170,7 @@ def test_passes_are_counted_and_none_is_run_twice() -> None:
 
 
 def test_a_stop_keeps_what_is_known_and_a_second_run_goes_on() -> None:
-    explainer = Explainer(model_of("photo11"))
+    explainer = Explainer(photo11())
     analysis = explainer.analyse(ROCKET)
     stop, seen = threading.Event(), []
 
@@ -193,7 +193,7 @@ def test_a_stop_keeps_what_is_known_and_a_second_run_goes_on() -> None:
 
 def test_a_stop_at_any_time_gives_a_map() -> None:
     """After every batch, with an estimate as soon as there is one, and never complete."""
-    explainer = Explainer(model_of("photo11"), tolerance=0.002)
+    explainer = Explainer(photo11(), tolerance=0.002)
     analysis, errors, again = explainer.analyse(ROCKET), [], True
     while again:
         stop = threading.Event()
@@ -209,7 +209,7 @@ def test_a_stop_at_any_time_gives_a_map() -> None:
 
 def test_previews_come_early_and_come_near() -> None:
     """The first quarter of the passes gives a map like the final one; the last previews are nearly the final one."""
-    explainer = Explainer(model_of("photo11"))
+    explainer = Explainer(photo11())
     previews: list[tuple[int, NDArray[np.float32]]] = []
     final = explainer.explain(
         explainer.analyse(CHELSEA), progress=lambda report: previews.append((report.done, report.preview().heatmap))
@@ -222,16 +222,16 @@ def test_previews_come_early_and_come_near() -> None:
 
 def test_rough_passes_are_given_up_where_they_do_not_pay() -> None:
     """What was run roughly before counts for nothing then, and the map is as near."""
-    explainer = Explainer(model_of("photo11", SIDE))
+    explainer = Explainer(photo11(SIDE))
     if not explainer.backend.has_rough:
         pytest.skip("this machine has no bfloat16 arithmetic, or ISCAM_NO_BF16 denies it")
     analysis = explainer.analyse(CHELSEA)
     explainer.explain(analysis)
-    slow = without_rough_passes("photo11", SIDE)
+    slow = without_rough_passes()
     passes = analysis.table.passes
     found = slow.explain(analysis)
     assert found.forward_passes == analysis.table.passes - passes > 150
-    wanted = Explainer.explain(*exact_of("photo11", CHELSEA, SIDE))
+    wanted = Explainer.explain(*exact_of(CHELSEA, SIDE))
     assert found.estimated_error is not None
     assert difference(found.heatmap, wanted.heatmap) <= 0.02
     assert slow.explain(slow.analyse(CHELSEA)).complete
@@ -240,14 +240,14 @@ def test_rough_passes_are_given_up_where_they_do_not_pay() -> None:
 
 def test_no_photo_reaches_another_and_none_is_kept() -> None:
     """The map of a photo between others is its own, and an analysis is freed when it is dropped."""
-    explainer = Explainer(model_of("photo11"), tolerance=0.02)
+    explainer = Explainer(photo11(), tolerance=0.02)
     kept = []
     for photo in (CHELSEA, ROCKET, CHELSEA, EXAMPLES / "coffee.jpg", CHELSEA):
         analysis = explainer.analyse(photo)
         found = explainer.explain(analysis)
         kept.append(weakref.ref(analysis.table))
         if photo == CHELSEA:
-            wanted = Explainer.explain(*exact_of("photo11", CHELSEA))
+            wanted = Explainer.explain(*exact_of(CHELSEA))
             assert difference(found.heatmap, wanted.heatmap) <= 0.04
     del analysis
     gc.collect()
@@ -316,7 +316,7 @@ def test_answers_that_are_no_numbers_get_a_sentence(engine: str) -> None:
 
 def test_the_engines_share_what_they_know() -> None:
     """After the exact engine the fast one has nothing to run but the blank photo, and says so of its error."""
-    explainer = Explainer(model_of("photo11"), "exact")
+    explainer = Explainer(photo11(), "exact")
     analysis = explainer.analyse(CHELSEA)
     exact = explainer.explain(analysis, steps=2)
     fast = explainer.using("fast")

@@ -27,8 +27,8 @@ from tests.cases import (
     analysed,
     difference,
     exact_of,
-    model_of,
     noise_photo,
+    photo11,
     photo_of,
     state_of,
     wide,
@@ -101,8 +101,8 @@ def test_weights_near_nothing_and_near_one_are_as_exact(tiny: Tiny, bias: float)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_last_map_is_that_of_is_cam(engine: str, path: str, weighting: str) -> None:
     """Also the channels' weights are its weights, and the changes lead from map to map."""
-    exact, shared = exact_of("photo11", CHELSEA, SIDE)
-    explainer = exact if engine == "exact" else Explainer(model_of("photo11"))
+    exact, shared = exact_of(CHELSEA, SIDE)
+    explainer = exact if engine == "exact" else Explainer(photo11())
     analysis = shared if engine == "exact" else explainer.analyse(CHELSEA)
     # before: what is run for the points tells the fast engine a little more
     wanted = explainer.explain(analysis, target="dog", path=path, weighting=weighting, steps=4)
@@ -121,8 +121,8 @@ def test_the_last_map_is_that_of_is_cam(engine: str, path: str, weighting: str) 
 @pytest.mark.parametrize(("photo", "path"), [(CHELSEA, PATHS[1]), (ROCKET, PATHS[0])])
 def test_maps_of_the_fast_engine_are_near_the_exact_ones(photo: Path, path: str, weighting: str) -> None:
     """Of all n: 0.021 was measured at most of ten steps, and 0.023 of 50."""
-    wanted = integrate(*exact_of("photo11", photo), path=path, weighting=weighting, steps=4)
-    explainer = Explainer(model_of("photo11"))
+    wanted = integrate(*exact_of(photo), path=path, weighting=weighting, steps=4)
+    explainer = Explainer(photo11())
     found = integrate(explainer, explainer.analyse(photo), path=path, weighting=weighting, steps=4)
     assert found.outcome.complete
     off = np.abs(found.heatmaps - wanted.heatmaps).max((1, 2))
@@ -142,9 +142,9 @@ def direct(model: LoadedModel, analysis: Analysis, found: Integration) -> torch.
 @pytest.mark.parametrize(("engine", "tolerance"), [("exact", 1e-5), ("fast", 0.03)])
 def test_probabilities_are_those_of_the_masked_photo(engine: str, tolerance: float) -> None:
     """In bfloat16 where the fast engine had run it so."""
-    model = model_of("photo11", SIDE)
+    model = photo11(SIDE)
     explainer = Explainer(model, engine)
-    analysis = exact_of("photo11", CHELSEA, SIDE)[1] if engine == "exact" else explainer.analyse(CHELSEA)
+    analysis = exact_of(CHELSEA, SIDE)[1] if engine == "exact" else explainer.analyse(CHELSEA)
     found = integrate(explainer, analysis)
     assert found.carriers.points == (0.0, *found.multipliers)
     assert found.carriers.masks.shape == (CHANNELS, *found.heatmaps.shape[1:])
@@ -156,7 +156,7 @@ def test_probabilities_are_those_of_the_masked_photo(engine: str, tolerance: flo
 
 def test_channels_come_in_the_order_of_their_shares() -> None:
     """Of weight times total activation, over all channels."""
-    explainer, analysis = exact_of("photo11", ROCKET, SIDE)
+    explainer, analysis = exact_of(ROCKET, SIDE)
     found = integrate(explainer, analysis, steps=4)
     weights = explainer.explain(analysis, steps=4).weights
     assert weights is not None
@@ -173,7 +173,7 @@ def test_passes_are_counted_and_none_is_run_twice() -> None:
 
     But the scores of those channels are news to the fast engine's estimate of its error, for which it may run a few more.
     """
-    model = replace(model_of("photo11", SIDE))
+    model = replace(photo11(SIDE))
     counter = RowCounter(model)
 
     def rows(explainer: Explainer, analysis: Analysis, **asked: object) -> int:
@@ -202,7 +202,7 @@ def test_passes_are_counted_and_none_is_run_twice() -> None:
 
 
 def test_long_paths_are_run_at_a_few_points() -> None:
-    explainer = Explainer(model_of("photo11"))
+    explainer = Explainer(photo11())
     found = integrate(explainer, explainer.analyse(ROCKET), steps=50)
     assert found.heatmaps.shape[0] == len(found.changes) == len(found.multipliers) == 50
     assert len(found.carriers.points) == len(found.carriers.probabilities) == 1 + MAX_POINTS
@@ -214,7 +214,7 @@ def test_long_paths_are_run_at_a_few_points() -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_one_step_is_one_map(engine: str) -> None:
-    explainer = Explainer(model_of("photo11", SIDE), engine)
+    explainer = Explainer(photo11(SIDE), engine)
     analysis = explainer.analyse(CHELSEA)
     found = integrate(explainer, analysis, steps=1)
     assert found.carriers.points == (0.0, 1.0)
@@ -225,12 +225,12 @@ def test_one_step_is_one_map(engine: str) -> None:
 
 def test_rough_passes_do_not_reach_the_exact_engine() -> None:
     """After the fast engine its maps and probabilities are the same as without."""
-    fast = Explainer(model_of("photo11", SIDE))
+    fast = Explainer(photo11(SIDE))
     analysis = fast.analyse(CHELSEA)
     integrate(fast, analysis, steps=4)
     found, wanted = (
         integrate(fast.using("exact"), analysis, steps=4),
-        integrate(*exact_of("photo11", CHELSEA, SIDE), steps=4),
+        integrate(*exact_of(CHELSEA, SIDE), steps=4),
     )
     assert difference(found.heatmaps, wanted.heatmaps) < 1e-4
     assert difference(found.carriers.probabilities, wanted.carriers.probabilities) < 1e-4
@@ -239,8 +239,8 @@ def test_rough_passes_do_not_reach_the_exact_engine() -> None:
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
 def test_other_paths_that_are_known_do_no_harm(weighting: str) -> None:
     """Passes of Score-CAM, of SS-CAM and of another path lie between those of the path, or say nothing of it."""
-    wanted = integrate(*exact_of("photo11", CHELSEA, SIDE), weighting=weighting)
-    explainer = Explainer(model_of("photo11", SIDE))
+    wanted = integrate(*exact_of(CHELSEA, SIDE), weighting=weighting)
+    explainer = Explainer(photo11(SIDE))
     analysis = explainer.analyse(CHELSEA)
     explainer.explain(analysis, "score-cam")
     explainer.explain(analysis, "ss-cam", samples=2)
@@ -284,7 +284,7 @@ def set_event() -> threading.Event:
 
 def test_a_stop_before_the_points_are_run_is_not_complete() -> None:
     """The map is known then; what the channels shown score is partly not a number, which says so."""
-    explainer = Explainer(model_of("photo11"))
+    explainer = Explainer(photo11())
     analysis = explainer.analyse(CHELSEA)
     wanted = explainer.explain(analysis)
     stop, reports = threading.Event(), []
@@ -305,7 +305,7 @@ def test_a_stop_before_the_points_are_run_is_not_complete() -> None:
 
 
 def test_progress_goes_on_to_the_end_with_maps() -> None:
-    explainer, seen = Explainer(model_of("photo11")), []
+    explainer, seen = Explainer(photo11()), []
     maps: list[Explanation] = []
 
     def progress(report: Progress) -> None:
