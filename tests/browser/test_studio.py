@@ -240,7 +240,7 @@ def test_the_zip_holds_the_maps_and_its_command_makes_them_again(page: Page, tmp
 
 def test_exact_maps_are_the_same_to_four_digits(browser: BrowserContext, app: Served, tmp_path: Path) -> None:
     """On the page and on the command line."""
-    query = "?engine=exact&layer=layer1&steps=2&path=linear&methods=is-cam,layer-cam&example=rocket"
+    query = "?engine=exact&layer=layer1&steps=3&path=linear&methods=is-cam,score-cam,layer-cam&example=rocket"
     with visit(browser, app, query) as page:
         wait_for_status(page, "^Done in")
         files = export(page)

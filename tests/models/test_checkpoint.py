@@ -85,7 +85,7 @@ def test_a_checkpoint_with_another_number_of_classes(tmp_path: Path, arch: str, 
 
 
 def test_every_kind_of_torchvision_classifier_has_a_head_to_count() -> None:
-    """The smallest of each module; on the meta device nothing is allocated. RegNet cannot be built there; Swin is not
+    """The first of each module; on the meta device nothing is allocated. RegNet cannot be built there; Swin is not
     offered."""
     kinds: dict[str, str] = {}
     for arch in torchvision.models.list_models(module=torchvision.models):
