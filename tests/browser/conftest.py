@@ -38,6 +38,7 @@ def browser() -> Iterator[BrowserContext]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not Path(CHROMIUM).exists():
         pytest.skip("Chromium is not installed: apt-get install chromium")
+    playwright.expect.set_options(timeout=SLOW)
     with playwright.sync_playwright() as running:
         chromium = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield patient(chromium)

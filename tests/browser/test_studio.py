@@ -363,7 +363,7 @@ def test_two_visitors_with_two_models_get_each_their_own(
                 page.get_by_role("checkbox", name=slow, exact=True).uncheck()
             press(page, "Explain")
         for page, file, model in zip((one, other), files, ("photo11", "squeezenet1_0"), strict=True):
-            wait_for_status(page, "^Done in", 5 * 60_000)
+            wait_for_status(page, "^Done in")
             offered = export(page)
             assert json.loads(offered[f"{file.stem}.iscam.json"])["model"] == model
             explainer = Explainer(load_model(model))

@@ -25,7 +25,7 @@ CATEGORIES = ("cat", "crane", "dog", "crane", "<b>fox</b>", "owl", "yak")
 LOOK = (0.5, "viridis", "overlay")
 
 
-PATIENCE = 60.0  # seconds that something may take on a busy machine, in all tests without a browser
+PATIENCE = 180.0  # seconds that something may take on a busy machine, in all tests without a browser
 
 
 def until(condition: Callable[[], object]) -> None:

@@ -194,6 +194,47 @@ def test_another_class_of_an_explained_photo_is_explained_at_once(
     assert "dog rather than cat" in shown(state[page.contrast])
 
 
+def test_a_class_that_is_chosen_while_maps_are_made_is_explained(
+    events: Events, photo: dict[str, str], network: StandIn
+) -> None:
+    """The maps of the class before end; after Stop nothing begins by itself."""
+    page = page_of(events)
+    network.pace.clear()
+    old = Watcher(events.maps.explain(asked(events, photo), visitor()))
+    until(lambda: network.running and page.predictions in old.page)
+    new = Watcher(events.maps.switch(asked(events, photo, target=2), visitor()))
+    old.finished()
+    network.pace.set()
+    state = new.finished()
+    assert all("map for dog" in shown(state[page.maps[method]]) for method in ("is-cam", "grad-cam"))
+    network.pace.clear()
+    stopped = Watcher(events.maps.switch(asked(events, photo, target=3), visitor()))
+    until(lambda: network.running)
+    events.maps.halt(visitor())
+    stopped.finished()
+    assert list(events.maps.switch(asked(events, photo, target=5), visitor())) == [{page.status: gr.skip()}]
+
+
+def test_who_has_asked_last_has_the_turn_however_slowly_updates_go_out(
+    events: Events, photo: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine the first update of an event is still on its way when the next event begins."""
+    monkeypatch.setattr("iscam.ui.asked.desk.LEAVE_SECONDS", 0)
+    page, values, dog = page_of(events), asked(events, photo), asked(events, photo, target=2)
+    for name, event in (
+        ("ann", events.maps.explain),
+        ("bob", events.maps.new_photo),
+        ("cid", events.tabs.opened("layers")),
+    ):
+        if name == "cid":
+            Watcher(events.maps.explain(values, visitor(name))).finished()
+        slow = event(values, visitor(name))
+        next(slow)
+        state = Watcher(events.maps.explain(dog, visitor(name))).finished()
+        assert "map for dog" in shown(state[page.maps["is-cam"]])
+        assert list(slow) == []
+
+
 def test_a_class_is_not_set_against_itself(
     events: Events, photo: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,9 @@ from PIL import Image
 
 from iscam.ui.asked.limits import MAX_BODY_BYTES
 from tests.serving import ROOT, running_app
+from tests.ui.stand_in import PATIENCE
+
+WEB = httpx.Client(timeout=PATIENCE)
 
 CHELSEA = ROOT / "assets" / "examples" / "chelsea.jpg"
 LOOK = [0.5, "viridis", "overlay"]
@@ -60,7 +63,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def events(app: str) -> dict[str, int]:
     """Name -> number of every event."""
-    return {event["api_name"]: event["id"] for event in httpx.get(f"{app}/config").json()["dependencies"]}
+    return {event["api_name"]: event["id"] for event in WEB.get(f"{app}/config").json()["dependencies"]}
 
 
 @pytest.fixture
@@ -71,11 +74,11 @@ def ask(app: str, events: dict[str, int]) -> Callable[..., dict[str, Any]]:
         session = session or uuid.uuid4().hex
         body = json.dumps({"data": data, "fn_index": events[event], "session_hash": session})
         headers = {"content-type": "application/json"}
-        joined = httpx.post(f"{app}/gradio_api/queue/join", content=body, headers=headers)
+        joined = WEB.post(f"{app}/gradio_api/queue/join", content=body, headers=headers)
         if joined.status_code != 200:
             return {"success": False, "output": {"error": joined.text}}
         messages = f"{app}/gradio_api/queue/data"
-        with httpx.stream("GET", messages, params={"session_hash": session}, timeout=60) as stream:
+        with WEB.stream("GET", messages, params={"session_hash": session}) as stream:
             for line in stream.iter_lines():
                 message = json.loads(line.removeprefix("data: ")) if line else {}
                 if message.get("msg") in ("process_completed", "unexpected_error"):
@@ -87,14 +90,14 @@ def ask(app: str, events: dict[str, int]) -> Callable[..., dict[str, Any]]:
 
 def upload(app: str, file: Path) -> str:
     with file.open("rb") as content:
-        answer = httpx.post(f"{app}/gradio_api/upload", files={"files": (file.name, content)})
+        answer = WEB.post(f"{app}/gradio_api/upload", files={"files": (file.name, content)})
     return str(answer.json()[0])
 
 
 @pytest.fixture
 def event_data(app: str) -> Callable[..., list[Any]]:
     """The data of an event that takes a photo: of those of the page, the values of its components in their order."""
-    config = httpx.get(f"{app}/config").json()
+    config = WEB.get(f"{app}/config").json()
     labels = {part["id"]: part["props"].get("label") for part in config["components"]}
 
     def data(event: str, photo: Any, settings: list[Any] = SETTINGS) -> list[Any]:
@@ -111,12 +114,12 @@ PHOTO_EVENTS = ("new_photo", "new_model", "maps", "explain")  # those that read 
 
 
 def test_one_endpoint_is_public(app: str) -> None:
-    info = httpx.get(f"{app}/gradio_api/info").json()
+    info = WEB.get(f"{app}/gradio_api/info").json()
     assert list(info["named_endpoints"]) == ["/explain"] and not info["unnamed_endpoints"]
 
 
 def test_all_events_with_a_photo_are_tested_here(app: str) -> None:
-    config = httpx.get(f"{app}/config").json()
+    config = WEB.get(f"{app}/config").json()
     (photo,) = [part["id"] for part in config["components"] if part["props"].get("elem_id") == "photo"]
     takers = {event["api_name"] for event in config["dependencies"] if photo in event["inputs"]}
     later = {name for name in takers if re.match("revisit|redraw|left|follow_up|switch|tab_", name)}
@@ -212,7 +215,7 @@ def test_the_endpoint_explains_a_photo(
     assert result["predictions"][0]["category"] == "cat"
     assert set(result["methods"]) == {"is-cam", "grad-cam", "cam"} and result["methods"]["is-cam"]["complete"]
     assert result["methods"]["is-cam"]["estimated_error"] == 0
-    figure = httpx.get(f"{app}/gradio_api/file={result['figure']['path']}")
+    figure = WEB.get(f"{app}/gradio_api/file={result['figure']['path']}")
     assert figure.headers["content-type"] == "image/png" and len(figure.content) > 10_000
 
 
@@ -242,13 +245,13 @@ def test_the_readmes_client_gets_its_answer(app: str, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_readmes_curl_gets_its_answer(app: str) -> None:
-    done = subprocess.run(["bash", "-euc", readme_block("curl", app)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-euc", readme_block("curl", app)], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert "event: complete" in done.stdout and '"category": "cat"' in done.stdout
 
 
 def connect(app: str) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection(urlsplit(app).netloc, timeout=30)
+    return http.client.HTTPConnection(urlsplit(app).netloc, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("path", ["/gradio_api/upload", "/gradio_api/queue/join"])
@@ -284,5 +287,5 @@ def test_a_body_under_the_limit_passes_in_chunks(app: str) -> None:
 
 
 def test_monitoring_and_other_files_are_closed(app: str) -> None:
-    assert httpx.get(f"{app}/monitoring/summary").status_code in (401, 403, 404)
-    assert httpx.get(f"{app}/gradio_api/file={ROOT / 'app.py'}").status_code in (403, 404)
+    assert WEB.get(f"{app}/monitoring/summary").status_code in (401, 403, 404)
+    assert WEB.get(f"{app}/gradio_api/file={ROOT / 'app.py'}").status_code in (403, 404)

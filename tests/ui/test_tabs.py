@@ -128,6 +128,21 @@ def test_what_follows_the_maps_late_takes_nothing_back(events: Events, photo: di
     assert shown(state[page.shelf["classes"]]).count("<figure") == 5
 
 
+def test_what_follows_the_maps_late_asks_of_their_class(events: Events, photo: dict[str, str]) -> None:
+    """The event that follows the maps of one class may come after the maps of the next."""
+    page = page_of(events)
+    cat, dog = asked(events, photo), asked(events, photo, target=2)
+    Watcher(events.maps.explain(cat, visitor())).finished()
+    Watcher(events.tabs.opened("layers")(cat, visitor())).finished()
+    Watcher(events.maps.switch(dog, visitor())).finished()
+    state = Watcher(events.tabs.follow_up(cat, visitor())).finished()
+    assert shown(state[page.shelf["layers"]]).count("map for dog") == 3
+    assert list(events.tabs.follow_up(dog, visitor())) == [{page.status: gr.skip()}]
+    Watcher(events.maps.switch(cat, visitor())).finished()
+    state = Watcher(events.tabs.follow_up(cat, visitor())).finished()
+    assert shown(state[page.shelf["layers"]]).count("map for cat") == 3
+
+
 def test_faithfulness_is_measured_once_and_its_box_again(uploads: Path) -> None:
     """With a real network: every row, a figure in the box without another pass of the slow kind, the share of the pixels."""
     bench, worker, study = Bench(), Worker(), of_faithfulness.STUDY

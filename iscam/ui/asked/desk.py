@@ -73,6 +73,10 @@ class Desk:
         assert study is not None
         return study.read(question, self.choices(tab, values))
 
+    def subject(self, values: Values) -> list[object]:
+        """What is asked about the photo: the model, the layer and the classes."""
+        return [values[self.page.ask[name]] for name in ("model", "layer", "target", "against")]
+
     def choices(self, tab: str, values: Values) -> Mapping[str, Any]:
         """What is chosen in a tab that changes its question."""
         return {name: values[part] for name, part in self.page.parts[tab].asks.items()}

@@ -46,13 +46,12 @@ class MapEvents:
         chosen: Updates = {ask[name]: given[name] for name in FROM_A_LINK if name in given}
         if "photo" in given:
             chosen[ask["photo"]] = given["photo"]["path"]
-        yield self._updates.says("Getting ready …") | chosen
-        yield from self._maps(question, Look(), request, new_choices=True)
+        yield from self._maps(question, Look(), request, new_choices=True, first=chosen)
 
     def _example(self, request: gr.Request) -> Iterator[Updates]:
         visit, question = self._desk.visit(request), self._desk.example()
         visit.asked = question.place[:2]
-        shown = Shown(Look(), question.terms, example=True)
+        shown = Shown(Look(), question.terms, question.methods, example=True)
         yield from self._follow(visit, Turn(self._desk.opening()), shown, new_choices=True)
 
     def leave(self, request: gr.Request) -> None:
@@ -89,17 +88,16 @@ class MapEvents:
                 yield self._updates.nothing()
                 return
             another = visit.asked is None or visit.asked[0] != question.place[0]
-            visit.studied = None
-            yield self._updates.cleared("Looking at the photo …") | (self._updates.another_photo() if another else {})
             told = desk.bench.recall(question)
             turn = desk.turn(request, question, told, desk.bench.predict(question))
         except (ValueError, OSError) as error:
             visit.asked = None
             yield self._updates.cleared(str(error))
             raise trouble(error) from error
-        visit.asked = question.place[:2]
-        shown = Shown(look, question.terms, recalled=told is not None)
-        yield from self._follow(visit, turn, shown, new_choices=True)
+        visit.asked, visit.studied = question.place[:2], None
+        shown = Shown(look, question.terms, question.methods if told else (), recalled=told is not None)
+        first = self._updates.cleared("Looking at the photo …") | (self._updates.another_photo() if another else {})
+        yield from self._follow(visit, turn, shown, new_choices=True, first=first)
 
     # Maps
 
@@ -113,13 +111,12 @@ class MapEvents:
         late = visit.asked is not None and visit.asked != question.place[:2]
         if late:  # pressed before the photo was predicted: the classes on the page are those of another
             question = desk.question(values, anew=True)
-        yield self._updates.waiting(question.methods)
-        yield from self._maps(question, look, request, new_choices=late)
+        yield from self._maps(question, look, request, new_choices=late, first=self._updates.waiting(question.methods))
 
     def switch(self, values: Values, request: gr.Request) -> Iterator[Updates]:
-        """Another class, or one against it, of a photo that is explained already: the scores of all classes are known."""
+        """Another class, or one against it, of a photo that is or is being explained: its scores of all classes are kept."""
         shown, ask = self._desk.visit(request).shown, self._page.ask
-        if shown is None or not shown.complete or self._same_classes(values, shown):
+        if shown is None or not shown.explains or self._same_classes(values, shown):
             yield self._updates.nothing()
             return
         try:
@@ -142,7 +139,9 @@ class MapEvents:
         self._desk.worker.release_owner(checks.session(request))
         return gr.update(interactive=False)
 
-    def _maps(self, question: Question, look: Look, request: gr.Request, new_choices: bool) -> Iterator[Updates]:
+    def _maps(
+        self, question: Question, look: Look, request: gr.Request, new_choices: bool, first: Updates | None = None
+    ) -> Iterator[Updates]:
         desk, visit = self._desk, self._desk.visit(request)
         try:
             told = desk.bench.recall(question)
@@ -150,16 +149,21 @@ class MapEvents:
         except (ValueError, OSError) as error:
             raise trouble(error) from error
         visit.asked = question.place[:2]
-        shown = Shown(look, question.terms, recalled=told is not None)
-        yield from self._follow(visit, turn, shown, new_choices)
+        shown = Shown(look, question.terms, question.methods, recalled=told is not None)
+        yield from self._follow(visit, turn, shown, new_choices, first)
 
-    def _follow(self, visit: Visit, turn: Turn, shown: Shown, new_choices: bool) -> Iterator[Updates]:
-        """Show a job's news until it ends, or the page belongs to another event by then."""
+    def _follow(
+        self, visit: Visit, turn: Turn, shown: Shown, new_choices: bool, first: Updates | None = None
+    ) -> Iterator[Updates]:
+        """Show `first`, then a job's news until it ends, or the page belongs to another event by then.
+
+        Nothing is shown before: whoever has asked last must have the turn, however slowly updates go out.
+        """
         desk, updates = self._desk, self._updates
         with desk.having(visit, turn):
-            visit.shown, visit.followed, job = shown, False, turn.job
+            visit.shown, visit.followed, job = shown, None, turn.job
             if not job.background:
-                yield updates.busy(True) | updates.says("Starting …")
+                yield updates.says("Starting …") | (first or {}) | updates.busy(True)
             for batch in job.follow():
                 if visit.turn is not turn:
                     return

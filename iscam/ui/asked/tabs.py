@@ -34,9 +34,14 @@ class TabEvents:
         return event
 
     def follow_up(self, values: Values, request: gr.Request) -> Iterator[Updates]:
-        """The maps are there: another tab that is open follows, unless the visitor was quicker and has asked more since."""
+        """The maps are there: another tab that is open follows them, unless it has asked about them since.
+
+        On a busy machine this event comes late and brings old values: the classes are those of the maps that are shown.
+        """
         visit = self._desk.visit(request)
-        if visit.tab == "compare" or visit.followed:
+        if visit.shown is not None and visit.shown.subject is not None and not visit.shown.stopped:
+            values = values | self._updates.chosen(visit.shown)
+        if visit.tab == "compare" or visit.followed == self._desk.subject(values):
             yield self._updates.nothing()
         else:
             yield from self.revisit(values, request)
@@ -90,15 +95,15 @@ class TabEvents:
         row, drawn = desk.tabs[tab], desk.drawn_by(tab, values)
         assert row.study is not None
         asked = desk.asked(tab, desk.question(values), values)
-        visit.chosen[tab], visit.followed = [*desk.choices(tab, values).values()], True
+        visit.chosen[tab], visit.followed = [*desk.choices(tab, values).values()], desk.subject(values)
         if asked.remark:
             gr.Warning(asked.remark)
         known, before = row.study.recall(desk.bench, asked), visit.studied
         turn = desk.turn(request, asked.question, known, row.study.job(desk.bench, asked))
-        if known is None:
-            yield updates.busy(True) | updates.says("Starting …")
         line = Line()
         with desk.having(visit, turn):
+            if known is None:
+                yield updates.busy(True) | updates.says("Starting …")
             visit.studied = studied = Studied(tab, asked.maps, [])
             outdated = before is not None and before.tab == tab and before.maps != asked.maps
             for batch in turn.job.follow():

@@ -36,7 +36,7 @@ class Visit:
     """What is remembered of a page: what it shows, whose turn it is, and which photo and model it has asked about.
 
     `told` is the path of the photo that the page told of last, `chosen` what was chosen in a tab when it was asked last,
-    `followed` whether a tab has asked about what is shown.
+    `followed` what a tab has asked about since the maps that are shown began: the model, the layer and the classes.
     """
 
     shown: Shown | None = None
@@ -45,7 +45,7 @@ class Visit:
     told: object = "none yet"
     tab: str = "compare"
     studied: Studied | None = None
-    followed: bool = False
+    followed: list[object] | None = None
     chosen: dict[str, list[object]] = field(default_factory=dict)
 
 

@@ -63,6 +63,11 @@ class Maps:
         self.sharpening.clear()
 
     @property
+    def answered(self) -> set[str]:
+        """The methods with a map, or with a sentence why there is none."""
+        return self.found.keys() | self.refused.keys()
+
+    @property
     def complete(self) -> bool:
         """Whether there are maps, and all of them are finished."""
         return bool(self.found) and all(explanation.complete for explanation in self.found.values())
@@ -99,12 +104,13 @@ class Line:
 class Shown:
     """The state behind one page. Written by the one event that follows its job, read by those that draw again.
 
-    `terms` are those of the question, `example` says that nobody has asked, `recalled` that all was known before; `photo` is
-    reduced; `over` says that the job is.
+    `terms` are those of the question, `wanted` the methods whose maps were asked for, none for a mere prediction; `example`
+    says that nobody has asked, `recalled` that all was known before; `photo` is reduced; `over` says that the job is.
     """
 
     look: Look
     terms: Terms
+    wanted: tuple[str, ...] = ()
     example: bool = False
     recalled: bool = False
     subject: Subject | None = None
@@ -121,9 +127,15 @@ class Shown:
             self.subject, self.photo = news.subject, news.subject.photo.reduced(CARD_PIXELS)
 
     @property
-    def complete(self) -> bool:
-        """Whether there are maps, and all of them are finished."""
-        return self.over and self.maps.complete
+    def stopped(self) -> bool:
+        """Whether maps were asked for and not all are finished."""
+        finished = self.maps.complete and self.maps.answered.issuperset(self.wanted)
+        return self.over and bool(self.wanted) and not finished
+
+    @property
+    def explains(self) -> bool:
+        """Whether there are maps, or they are on their way."""
+        return self.subject is not None and bool(self.wanted) and not self.stopped
 
     @property
     def canvas(self) -> Canvas:
@@ -140,7 +152,7 @@ class Shown:
         took = words.seconds(sum(explanation.seconds for explanation in maps))
         if self.example:
             return f"An example, explained in {took} with {spent}. Choose a photo of your own, or another class."
-        if not self.maps.complete:
+        if self.stopped:
             return f"Stopped after {spent}: the maps show what was known by then."
         errors = [explanation.estimated_error for explanation in maps if explanation.estimated_error]
         within = f", within {words.per_cent(max(errors))} of exact" if errors else ""

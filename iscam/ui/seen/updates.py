@@ -79,7 +79,7 @@ class Updater:
         updates |= {parts[name]: "" for name in ("contrast", "scale", "notice")}
         if shown is not None:
             maps = shown.maps
-            updates |= {parts[map_part(key)]: shown.card(key) for key in METHODS if key in maps.found | maps.refused}
+            updates |= {parts[map_part(key)]: shown.card(key) for key in METHODS if key in maps.answered}
             if maps.found:
                 updates |= {parts["scale"]: shown.canvas.scale(), parts["notice"]: shown.notice()}
             if maps.contrast is not None or "contrast" in maps.refused:
