@@ -8,19 +8,26 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from iscam.engine import Backend, Differentiation, ForwardPass, Passes, Refinement, Scorer, Sweep, Work, can_spare
+from iscam.engine import (
+    LOGITS,
+    PROFILES,
+    Aim,
+    Backend,
+    Differentiation,
+    Passes,
+    Refinement,
+    Scorer,
+    Side,
+    Sweep,
+    Work,
+    can_spare,
+    normalise,
+    profile,
+    upsample,
+)
 from iscam.methods import Evidence, Method
+from iscam.request import Request
 from iscam.results import Analysis
-from iscam.settings import Settings
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked of an analysis: the map of a method, for the first of `classes`, or for it rather than the second."""
-
-    method: Method
-    classes: tuple[int, ...]
-    settings: Settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,21 +39,32 @@ class Runs:
     gradients: Differentiation | None
 
     @classmethod
-    def of(cls, request: Request, analysis: Analysis, backend: Backend, tolerance: float | None) -> Runs:
-        """What a request needs: by the fast engine to within the tolerance where it can tell, with None by the exact one."""
+    def of(
+        cls,
+        request: Request,
+        analysis: Analysis,
+        backend: Backend,
+        tolerance: float | None,
+        beside: Request | None = None,
+    ) -> Runs:
+        """What a request needs: by the fast engine to within the tolerance where it can tell, with None by the exact one.
+
+        What the passes tell of the question `beside` it is kept, for which none is run but the gradients.
+        """
         passes = request.method.passes(request.settings)
-        layer, forward, classes = analysis.layer, analysis.forward, request.classes
+        layer, forward, aim = analysis.layer, analysis.forward, request.aim
+        sides = tuple(dict.fromkeys(side for each in (request, beside) if each is not None for side in each.aim.sides))
         scores: Sweep | Refinement | None = None
         gradients: Differentiation | None = None
         if passes.probes:
             scorer = Scorer(backend, layer, forward, analysis.table)
-            if tolerance is not None and request.method.predictable and can_spare(forward, passes, tolerance):
-                scores = Refinement(scorer, passes, classes, tolerance)
+            if tolerance is not None and request.method.score_based and can_spare(forward, passes, tolerance):
+                scores = Refinement(scorer, passes, aim, tolerance, sides)
             else:
-                scores = Sweep(scorer, passes, classes)
+                scores = Sweep(scorer, passes, aim.by, sides)
         if passes.gradients:
             network, known = backend.network, analysis.gradients
-            gradients = Differentiation(network, layer, forward, passes.gradients, classes, known)
+            gradients = Differentiation(network, layer, forward, passes.gradients, sides, known)
         return cls(passes, scores, gradients)
 
     @property
@@ -71,22 +89,44 @@ class Runs:
         for work in self._works:
             yield from work.batches()
 
-    def evidence(self, forward: ForwardPass, head: Tensor | None, index: int) -> Evidence:
-        """What is known by now of one class."""
-        averages = None if self.scores is None else self.scores.averages(index)
-        gradients = None if self.gradients is None else self.gradients.of(index)
-        return Evidence(forward, self.passes, averages, gradients, head)
+    def evidence(self, analysis: Analysis, head: Tensor | None, side: Side) -> Evidence:
+        """What is known by now of a class, or of several in the mean."""
+        forward, classes = analysis.forward, list(side)
+        return Evidence(
+            forward,
+            self.passes,
+            forward.logits[classes].mean(),
+            None if self.scores is None else self.scores.averages(side),
+            None if self.gradients is None else self.gradients.of(side),
+            None if head is None else head[classes].mean(0),
+        )
 
 
-def draw(method: Method, evidence: Sequence[Evidence], classes: Sequence[int]) -> tuple[Tensor | None, Tensor]:
-    """Weights (C,), (C, h, w) or None, and the raw map (h, w), of one class or of the first rather than the second."""
-    activations = evidence[0].forward.activations  # (C, h, w)
+def draw(method: Method, evidence: Sequence[Evidence], aim: Aim) -> tuple[Tensor | None, Tensor]:
+    r"""Weights (C,), (C, h, w) or None, and the raw map (h, w), from the evidence for each of the aim's sides.
+
+    By profiles, the weights of a class rather than its rivals are
+    $\alpha_k^c - \gamma \, (\sum_j \alpha_j^c) \, \overline{\pi}_k$, with the mean profile $\overline{\pi}$ of the rivals.
+    By logits they are the method's own for the logit $S_c - \gamma \overline{S}$ (Finer-CAM, arXiv 2501.11309).
+    """
+    own, *others = evidence
+    activations = own.forward.activations  # (C, h, w)
     if any(each.passes.gradients and each.gradients is None for each in evidence):
         return None, torch.zeros_like(activations[0])  # stopped before the gradients were known
-    weighed = [method.weigh(each, index) for each, index in zip(evidence, classes, strict=True)]
-    if weighed[0].ndim == 2:
-        return None, weighed[0].relu()  # (h, w)
-    weights = weighed[0] if len(weighed) == 1 else weighed[0] - weighed[1]
+    if others and aim.by == LOGITS:
+        own, others = own.less(aim.strength, others[0]), []
+    weights = method.weigh(own)
+    if weights.ndim == 2:
+        return None, weights.relu()  # (h, w)
+    for rival in others:
+        theirs = method.weigh(rival)
+        weights = weights - aim.strength * (weights.sum() * profile(theirs) if aim.by == PROFILES else theirs)
     shaped = weights[:, None, None] if weights.ndim == 1 else weights  # (C, 1, 1) or (C, h, w)
     raw = (shaped * activations).sum(0)  # (h, w)
-    return weights, raw if len(weighed) > 1 else raw.relu()
+    return weights, raw if aim.signed else raw.relu()
+
+
+def as_heatmap(raw: Tensor, image: Tensor, signed: bool = False) -> Tensor:
+    """A raw map (h, w) on an input (1, 3, H, W): (H, W), enlarged, then brought to [0, 1], or signed to [-1, 1]."""
+    enlarged = upsample(raw[None], (image.shape[2], image.shape[3]))  # (1, H, W)
+    return (enlarged / enlarged.abs().max().clamp_min(1e-30) if signed else normalise(enlarged))[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,30 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from iscam.drawing import Request, Runs, draw
-from iscam.engine import Backend, ScoreTable, carry_out, finite, forward_pass, normalise, undisturbed, upsample
+from iscam.drawing import Runs, as_heatmap, draw
+from iscam.engine import (
+    Backend,
+    ScoreTable,
+    carry_out,
+    finite,
+    forward_pass,
+    undisturbed,
+)
 from iscam.images import Photo, middle, read_photo
-from iscam.methods import METHODS, Method
+from iscam.methods import Evidence
 from iscam.models import LoadedModel
-from iscam.notes import blank_reason, doubt, refusal
+from iscam.notes import blank_reason, doubt, refusal, unspecific
 from iscam.path import DEFAULT_STEPS
-from iscam.results import Analysis, Explanation, Outcome, Prediction, Progress, Stopped, Subject
-from iscam.settings import DEFAULT_ENGINE, DEFAULT_SAMPLES, DEFAULT_SETTINGS, DEFAULT_TOLERANCE, ENGINES, Settings
+from iscam.request import Request, find_method, make_request, of_the_rival
+from iscam.results import Analysis, Explanation, Outcome, Prediction, Progress, Stopped, Subject, Yardstick
+from iscam.settings import (
+    DEFAULT_ENGINE,
+    DEFAULT_SAMPLES,
+    DEFAULT_SETTINGS,
+    DEFAULT_TOLERANCE,
+    ENGINES,
+    Settings,
+)
 
 
 class Explainer:
@@ -121,7 +137,7 @@ class Explainer:
 
     def refusal(self, method: str, layer: str | None = None) -> str | None:
         """Why the method cannot serve this model's layer, in one sentence; None if it can."""
-        return refusal(_find_method(method).key, self.model.label, self.model.head_layer, layer or self.model.layer)
+        return refusal(find_method(method).key, self.model.label, self.model.head_layer, layer or self.model.layer)
 
     def explain(
         self,
@@ -136,14 +152,17 @@ class Explainer:
         seed: int = 0,
         progress: Callable[[Progress], None] | None = None,
         stop: threading.Event | None = None,
+        rivals: int | str | None = None,
+        strength: float = 1.0,
+        signed: bool = False,
     ) -> Explanation:
-        """The map of `method` for class `target` (default: the most probable), or of `target` rather than `against`.
+        """The map of `method` for class `target` (default: the most probable), or for it rather than for its rivals.
 
         Args:
             analysis: from `analyse` of this explainer.
             method: a key of METHODS.
-            target, against: class index, its digits, or its category.
-            steps, path, weighting, samples, seed: see `Settings`.
+            target, against: class index, its digits, or its category. `against` is subtracted as it is: the signed contrast.
+            steps, path, weighting, samples, seed, rivals, strength, signed: see `Settings`.
             progress: called after every batch.
             stop: when it is set, the map of what is known is returned with `complete` False.
 
@@ -151,7 +170,9 @@ class Explainer:
             ValueError: unknown names, numbers out of range, a method that cannot serve the model, or a network that gives
                 no finite scores for the masked photo; one sentence.
         """
-        settings = Settings(steps, path, weighting, DEFAULT_SAMPLES if samples is None else samples, seed)
+        noise = DEFAULT_SAMPLES if samples is None else samples, seed
+        named = None if rivals is None else str(rivals)
+        settings = Settings(steps, path, weighting, *noise, named, strength, signed)
         return self.answer(analysis, self.request(analysis, method, target, against, settings), progress, stop)
 
     def request(
@@ -163,18 +184,7 @@ class Explainer:
         settings: Settings = DEFAULT_SETTINGS,
     ) -> Request:
         """A request that this model can answer. Raises ValueError, one sentence, if it cannot; see `explain`."""
-        row = _find_method(method)
-        if reason := self.refusal(method, analysis.layer):
-            raise ValueError(reason)
-        index = analysis.predictions[0].index if target is None else self.model.find_class(target)
-        if against is None:
-            return Request(row, (index,), settings)
-        rival = self.model.find_class(against)
-        if not row.class_specific:
-            raise ValueError(f"{row.label} gives the same map for every class, so it cannot contrast two.")
-        if rival == index:
-            raise ValueError("The contrast needs two different classes.")
-        return Request(row, (index, rival), settings)
+        return make_request(self.model, analysis, method, target, against, settings)
 
     def answer(
         self,
@@ -185,11 +195,13 @@ class Explainer:
     ) -> Explanation:
         """Run what the request needs and is not known yet, and draw the map; see `explain`."""
         started = time.perf_counter()
-        runs = Runs.of(request, analysis, self.backend, self.tolerance if self.engine == "fast" else None)
+        beside = of_the_rival(request, self.model, analysis)
+        runs = Runs.of(request, analysis, self.backend, self.tolerance if self.engine == "fast" else None, beside)
 
         def so_far(complete: bool = False) -> Explanation:
+            yardstick = self._yardstick(analysis, request, runs, beside) if complete else None
             outcome = Outcome(time.perf_counter() - started, runs.rows, runs.error, complete)
-            return self._explanation(analysis, request, runs, outcome)
+            return self._explanation(analysis, request, runs, outcome, yardstick)
 
         def report() -> None:
             if progress is not None:
@@ -199,30 +211,52 @@ class Explainer:
             complete = carry_out(runs.batches(), stop, report)
             return so_far(complete)
 
-    def _explanation(self, analysis: Analysis, request: Request, runs: Runs, outcome: Outcome) -> Explanation:
+    def _drawn(
+        self, analysis: Analysis, request: Request, runs: Runs
+    ) -> tuple[list[Evidence], Tensor | None, Tensor, Tensor]:
+        """The evidence for each side of a request, weights (C,), (C, h, w) or None, the raw map (h, w), the heat map (H, W)."""
+        aim = request.aim
+        evidence = [runs.evidence(analysis, self.model.head, side) for side in aim.sides]
+        weights, raw = draw(request.method, evidence, aim)
+        return evidence, weights, raw, as_heatmap(raw, analysis.forward.image, aim.signed)
+
+    def _yardstick(self, analysis: Analysis, request: Request, runs: Runs, beside: Request | None) -> Yardstick | None:
+        """What a finished map is held against."""
+        if request.aim.signed:
+            return None
+        forward = analysis.forward
+        mean = as_heatmap(forward.activations.mean(0), forward.image).cpu().numpy()
+        if beside is None:
+            return Yardstick(None, None, mean)
+        *_, heatmap = self._drawn(analysis, beside, runs)
+        return Yardstick(self.prediction(analysis, beside.aim.target), heatmap.cpu().numpy(), mean)
+
+    def _explanation(
+        self, analysis: Analysis, request: Request, runs: Runs, outcome: Outcome, yardstick: Yardstick | None
+    ) -> Explanation:
         """The map of what has been run."""
-        method, forward = request.method, analysis.forward
-        evidence = [runs.evidence(forward, self.model.head, index) for index in request.classes]
-        weights, raw = draw(method, evidence, request.classes)  # (C,), (C, h, w) or None; (h, w)
-        enlarged = upsample(raw[None], (forward.image.shape[2], forward.image.shape[3]))  # (1, H, W)
-        signed = len(request.classes) > 1
-        heatmap = enlarged / enlarged.abs().max().clamp_min(1e-30) if signed else normalise(enlarged)
-        target, *against = (self.prediction(analysis, index) for index in request.classes)
+        method, aim = request.method, request.aim
+        evidence, weights, raw, heatmap = self._drawn(analysis, request, runs)
+        target, *rivals = (self.prediction(analysis, index) for index in (aim.target, *aim.rivals))
         said = [
             "" if outcome.complete else "Stopped before all passes were done.",
-            "" if heatmap.any() else blank_reason(evidence[0], target.index, weights),
+            "" if heatmap.any() else blank_reason(evidence[0], weights),
             doubt(target.category, target.probability),
         ]
-        return Explanation(
+        found = Explanation(
             method=method.key,
             target=target,
-            against=against[0] if against else None,
+            rivals=tuple(sorted(rivals, key=lambda rival: -rival.probability)),
+            signed=aim.signed,
             weights=None if weights is None else weights.cpu().numpy(),
             raw=raw.cpu().numpy(),
-            heatmap=heatmap[0].cpu().numpy(),
+            heatmap=heatmap.cpu().numpy(),
             outcome=outcome,
-            note=" ".join(sentence for sentence in said if sentence),
+            note="",
+            yardstick=yardstick,
         )
+        said.append(unspecific(found))
+        return replace(found, note=" ".join(sentence for sentence in said if sentence))
 
     # Other inputs
 
@@ -230,9 +264,9 @@ class Explainer:
         """The class probability in [0, 1] when the photo is masked by the heat map (E o X): 0 of it shows the mean colour.
 
         Raises:
-            ValueError: the map of a contrast, which is signed, or a network that gives no finite scores; one sentence.
+            ValueError: a signed map, or a network that gives no finite scores; one sentence.
         """
-        if explanation.against is not None:
+        if explanation.signed:
             raise ValueError("The map of a contrast is signed, so it cannot mask a photo.")
         image = analysis.forward.image
         masked = image * torch.from_numpy(explanation.heatmap).to(image)  # (1, 3, H, W)
@@ -263,9 +297,3 @@ class Explainer:
         shares = ((image[0].cpu() - black) / (white - black)).clamp(0, 1)  # (3, H, W)
         found: NDArray[np.uint8] = (255 * shares).round().byte().permute(1, 2, 0).numpy()
         return found
-
-
-def _find_method(key: str) -> Method:
-    if key not in METHODS:
-        raise ValueError(f"There is no method {key!r}: choose one of {', '.join(METHODS)}.")
-    return METHODS[key]

@@ -1,6 +1,6 @@
 """One weight function per class activation map, and the METHODS table, whose rows say all about them.
 
-A weight function gets the evidence for one class and returns channel weights (C,), weights per position (C, h, w), or the
+A weight function gets the evidence for a class and returns channel weights (C,), weights per position (C, h, w), or the
 map itself (h, w). Notation: A_k channel k of the layer, S_c logit and f_c probability of class c, g = dS_c / dA.
 Importing this module does not load torch, so that the command line can check its arguments at once.
 
@@ -12,12 +12,12 @@ Importing this module does not load torch, so that the command line can check it
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from iscam.engine import Passes, Probe
 from iscam.path import integration_path
-from iscam.settings import DEFAULT_SETTINGS, Settings
+from iscam.settings import CONTRAST, DEFAULT_SETTINGS, Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,9 +34,24 @@ class Evidence:
 
     forward: ForwardPass
     passes: Passes
+    logit: Tensor  # () of the photo as it is
     averages: Tensor | None = None  # (C,) average scores, NaN where not known
     gradients: Tensor | None = None  # (C, h, w), averaged over noisy photos if that was asked for
-    head: Tensor | None = None  # (K, C)
+    head: Tensor | None = None  # (C,) the class's weights in it
+
+    def less(self, strength: float, rivals: Evidence) -> Evidence:
+        """Evidence for the class's logit less so much of its rivals', as all of it is linear in the logits."""
+
+        def less(own: Tensor | None, other: Tensor | None) -> Tensor | None:
+            return None if own is None or other is None else own - strength * other
+
+        return replace(
+            self,
+            logit=self.logit - strength * rivals.logit,
+            averages=less(self.averages, rivals.averages),
+            gradients=less(self.gradients, rivals.gradients),
+            head=less(self.head, rivals.head),
+        )
 
 
 @dataclass(frozen=True)
@@ -45,11 +60,12 @@ class Method:
 
     Args:
         key, label, paper: its name for programs and for people, and where it was published.
-        weigh: evidence and class index -> channel weights (C,), weights per position (C, h, w), or the map (h, w).
+        weigh: evidence -> channel weights (C,), weights per position (C, h, w), or the map (h, w).
         passes: what is to be run for it with given settings, and how scores are averaged.
-        heeds: the settings that change its map, by their names.
-        predictable: whether the fast engine may predict its average scores, because they are the weights themselves (or
-            their softmax, on the logit scale), so that it can tell how far the map is off.
+        heeds: the settings that change its map, by their names; beside those of the contrast.
+        score_based: whether its weights are average scores (or their softmax, on the logit scale). The fast engine may then
+            predict them and tell how far the map is off, and classes are contrasted by their profiles; those of other
+            methods by their logits.
         needs_head: whether it reads the weights of one linear layer behind global pooling.
         class_specific: False where the map is the same for every class.
 
@@ -60,10 +76,10 @@ class Method:
     key: str
     label: str
     paper: str
-    weigh: Callable[[Evidence, int], Tensor]
+    weigh: Callable[[Evidence], Tensor]
     passes: Callable[[Settings], Passes]
     heeds: tuple[str, ...] = ()
-    predictable: bool = False
+    score_based: bool = False
     needs_head: bool = False
     class_specific: bool = True
 
@@ -77,7 +93,8 @@ class Method:
 
     def heeded(self, settings: Settings) -> dict[str, object]:
         """The settings that change its map, by their names: maps of equal ones are equal."""
-        return {name: getattr(settings, name) for name in self.heeds}
+        contrast = CONTRAST if self.class_specific and settings.rivals is not None else ()
+        return {name: getattr(settings, name) for name in (*self.heeds, *contrast)}
 
 
 # What is run
@@ -137,7 +154,7 @@ def _average_scores(evidence: Evidence) -> Tensor:
     return mean.where(known, -float("inf")).softmax(0) if known.any() else mean.new_zeros(mean.shape)
 
 
-def is_cam(evidence: Evidence, class_index: int) -> Tensor:
+def is_cam(evidence: Evidence) -> Tensor:
     r"""IS-CAM (arXiv 2010.03023): $\alpha_k = \frac{1}{N} \sum_i f_c(M_i)$, with $M_i$ on the path of the masked photo.
 
     With logit weighting $\alpha$ is the softmax over channels of the mean logit, as in torch-cam.
@@ -145,28 +162,28 @@ def is_cam(evidence: Evidence, class_index: int) -> Tensor:
     return _average_scores(evidence)
 
 
-def score_cam(evidence: Evidence, class_index: int) -> Tensor:
+def score_cam(evidence: Evidence) -> Tensor:
     r"""Score-CAM (arXiv 1910.01279): $\alpha_k = f_c(X \circ H_k)$; the one-point path at multiplier 1."""
     return _average_scores(evidence)
 
 
-def ss_cam(evidence: Evidence, class_index: int) -> Tensor:
+def ss_cam(evidence: Evidence) -> Tensor:
     r"""SS-CAM (arXiv 2006.14255): $\alpha_k = \frac{1}{n} \sum_j f_c(X \circ H_k + \sigma_k Z_j)$; always probabilities."""
     return _average_scores(evidence)
 
 
-def ablation_cam(evidence: Evidence, class_index: int) -> Tensor:
+def ablation_cam(evidence: Evidence) -> Tensor:
     r"""Ablation-CAM (WACV 2020): $\alpha_k = (S_c - S_c|_{A_k = 0}) / |S_c|$; zeros where $S_c = 0$."""
     assert evidence.averages is not None
-    score = evidence.forward.logits[class_index]
+    score = evidence.logit
     drops: Tensor = (score - evidence.averages) / score.abs()  # (C,)
     return drops.where(~evidence.averages.isnan() & (score != 0), 0)
 
 
-def cam(evidence: Evidence, class_index: int) -> Tensor:
+def cam(evidence: Evidence) -> Tensor:
     r"""CAM (arXiv 1512.04150): $\alpha_k$ is the weight of channel k in the linear head behind global average pooling."""
     assert evidence.head is not None
-    return evidence.head[class_index]
+    return evidence.head
 
 
 def _gradients(evidence: Evidence) -> Tensor:
@@ -174,12 +191,12 @@ def _gradients(evidence: Evidence) -> Tensor:
     return evidence.gradients
 
 
-def grad_cam(evidence: Evidence, class_index: int) -> Tensor:
+def grad_cam(evidence: Evidence) -> Tensor:
     r"""Grad-CAM (arXiv 1610.02391): $\alpha_k$ is the mean of $g_k$ over positions."""
     return _gradients(evidence).mean((1, 2))
 
 
-def grad_cam_plus_plus(evidence: Evidence, class_index: int) -> Tensor:
+def grad_cam_plus_plus(evidence: Evidence) -> Tensor:
     r"""Grad-CAM++ (arXiv 1710.11063, eq. 19): $a = g^2 / (2 g^2 + g^3 \sum_{ab} A_k(a,b))$ where $g \ne 0$,
     $\alpha_k = \sum_{ij} a \, \mathrm{ReLU}(g)$.
 
@@ -192,7 +209,7 @@ def grad_cam_plus_plus(evidence: Evidence, class_index: int) -> Tensor:
     return (g / denominators.where(positive, 1)).where(positive, 0).sum((1, 2)).float()
 
 
-def xgrad_cam(evidence: Evidence, class_index: int) -> Tensor:
+def xgrad_cam(evidence: Evidence) -> Tensor:
     r"""XGrad-CAM (arXiv 2008.02312): $\alpha_k = \sum g_k A_k / \sum A_k$; 0 where a channel's sum is about 0."""
     activations = evidence.forward.activations  # (C, h, w)
     sums = activations.sum((1, 2))  # (C,)
@@ -200,17 +217,17 @@ def xgrad_cam(evidence: Evidence, class_index: int) -> Tensor:
     return ((_gradients(evidence) * activations).sum((1, 2)) / sums.where(audible, 1)).where(audible, 0)
 
 
-def hires_cam(evidence: Evidence, class_index: int) -> Tensor:
+def hires_cam(evidence: Evidence) -> Tensor:
     r"""HiResCAM (arXiv 2011.08891): weights per position, $L = \mathrm{ReLU}(\sum_k g_k \circ A_k)$."""
     return _gradients(evidence)
 
 
-def layer_cam(evidence: Evidence, class_index: int) -> Tensor:
+def layer_cam(evidence: Evidence) -> Tensor:
     r"""LayerCAM (IEEE TIP 2021): weights per position, $L = \mathrm{ReLU}(\sum_k \mathrm{ReLU}(g_k) \circ A_k)$."""
     return _gradients(evidence).relu()
 
 
-def eigen_cam(evidence: Evidence, class_index: int) -> Tensor:
+def eigen_cam(evidence: Evidence) -> Tensor:
     r"""Eigen-CAM (arXiv 2008.00299): projection of the centred activations (hw, C) on their first right singular vector.
 
     The vector's sign is open: it is chosen so that the map, weighted by total activation, sums to a positive number.
@@ -240,7 +257,7 @@ METHODS = {
             is_cam,
             along_the_path,
             ("steps", "path", "weighting"),
-            predictable=True,
+            score_based=True,
         ),
         Method(
             "score-cam",
@@ -249,7 +266,7 @@ METHODS = {
             score_cam,
             masked_once,
             ("weighting",),
-            predictable=True,
+            score_based=True,
         ),
         Method(
             "ss-cam",
@@ -258,7 +275,7 @@ METHODS = {
             ss_cam,
             masked_with_noise,
             ("samples", "seed"),
-            predictable=True,
+            score_based=True,
         ),
         Method("cam", "CAM", "https://arxiv.org/abs/1512.04150", cam, nothing, needs_head=True),
         Method("grad-cam", "Grad-CAM", "https://arxiv.org/abs/1610.02391", grad_cam, gradient),

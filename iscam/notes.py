@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from iscam import engine
@@ -10,7 +11,10 @@ from iscam.methods import METHODS, Evidence
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from iscam.results import Explanation
+
 DOUBTFUL_PROBABILITY = 0.05  # of a class, below which its map is no evidence
+UNSPECIFIC = 0.05  # of a map: 1 - r with that for another class, at which the class hardly matters to it
 
 
 def refusal(key: str, model_label: str, head_layer: str | None, layer: str) -> str | None:
@@ -32,10 +36,21 @@ def doubt(category: str, probability: float) -> str:
     return f"The network gives {category} only {100 * probability:.2g} %: do not take the map for evidence."
 
 
-def blank_reason(evidence: Evidence, class_index: int, weights: Tensor | None) -> str:
+def unspecific(explanation: Explanation) -> str:
+    """What must be said of a map that is nearly the one for another class; empty of any other."""
+    yardstick, specificity = explanation.yardstick, explanation.specificity
+    if yardstick is None or yardstick.rival is None or specificity is None or specificity > UNSPECIFIC:
+        return ""
+    return (
+        f"This map is {math.floor(100 * (1 - specificity)) / 100:.2f} like the one for {yardstick.rival.category}: it shows "
+        f"where something is, not why {explanation.category}."
+    )
+
+
+def blank_reason(evidence: Evidence, weights: Tensor | None) -> str:
     """Why a map is zero everywhere; `weights` (C,) or (C, h, w) as the method gave them, None if it gave a map."""
     flat = float(engine.flat_channels(evidence.forward.activations).float().mean())
-    score = float(evidence.forward.logits[class_index])
+    score = float(evidence.logit)
     if flat == 1:
         reason = "every channel of the layer is constant on this photo"
     elif evidence.gradients is not None and not evidence.gradients.any():

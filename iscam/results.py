@@ -86,12 +86,22 @@ class Outcome:
 
 
 @dataclass(frozen=True, eq=False)
+class Yardstick:
+    """What a map is held against: the same method's map (H, W) for the `rival`, which is the most probable other class, None
+    where there is none; and the `mean` (H, W) of the layer's activations, which knows no class (LaFAM, arXiv 2407.06059)."""
+
+    rival: Prediction | None
+    heatmap: NDArray[np.float32] | None
+    mean: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
 class Explanation:
-    """The map of one method for one class, `target`, or for it rather than for another, `against`.
+    """The map of one method for one class, `target`, or for it rather than for its `rivals`.
 
     `weights` (C,), (C, h, w) or None; `raw` (h, w) in the method's own units; `heatmap` (H, W) float32 in [0, 1] on the
-    network's crop, in [-1, 1] for the contrast of two classes. `note` says what a reader must know, empty if nothing. What
-    stands in `target` and `outcome` can be read from the explanation itself.
+    network's crop, in [-1, 1] if it is `signed`. `note` says what a reader must know, empty if nothing; a
+    finished map that is not signed has a `yardstick`. What stands in `target` and `outcome` can be read from the explanation.
 
     >>> import iscam
     >>> explainer = iscam.Explainer(iscam.load_model("photo11"))
@@ -102,12 +112,25 @@ class Explanation:
 
     method: str
     target: Prediction
-    against: Prediction | None
+    rivals: tuple[Prediction, ...]
+    signed: bool
     weights: NDArray[np.float32] | None
     raw: NDArray[np.float32]
     heatmap: NDArray[np.float32]
     outcome: Outcome
     note: str
+    yardstick: Yardstick | None = None
+
+    @property
+    def specificity(self) -> float | None:
+        """1 - r, Pearson's, of the map and the one for the strongest rival: 0 if the class does not matter. None if unknown."""
+        return None if self.yardstick is None else _unlikeness(self.heatmap, self.yardstick.heatmap)
+
+    @property
+    def likeness(self) -> float | None:
+        """r, Pearson's, of the map and the mean of the activations: near 1 if it shows where something is. None if unknown."""
+        found = None if self.yardstick is None else _unlikeness(self.heatmap, self.yardstick.mean)
+        return None if found is None else 1 - found
 
     @property
     def class_index(self) -> int:
@@ -120,6 +143,11 @@ class Explanation:
     @property
     def probability(self) -> float:
         return self.target.probability
+
+    @property
+    def against(self) -> Prediction | None:
+        """The one rival of a signed map, if it is that of two classes."""
+        return self.rivals[0] if self.signed and len(self.rivals) == 1 else None
 
     @property
     def seconds(self) -> float:
@@ -136,6 +164,13 @@ class Explanation:
     @property
     def complete(self) -> bool:
         return self.outcome.complete
+
+
+def _unlikeness(one: NDArray[np.float32], other: NDArray[np.float32] | None) -> float | None:
+    """1 - r of two maps; None if there is no second one, or one of them is the same everywhere."""
+    if other is None or not (np.ptp(one) and np.ptp(other)):
+        return None
+    return 1 - float(np.corrcoef(one.ravel().astype(float), other.ravel().astype(float))[0, 1])
 
 
 @dataclass(frozen=True, eq=False)

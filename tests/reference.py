@@ -110,6 +110,26 @@ def contrast(a: Tensor, target: Tensor, against: Tensor) -> Tensor:
     return weighted_sum(target, a) - weighted_sum(against, a)
 
 
+def rather_than(target: Tensor, rivals: Sequence[Tensor], strength: float) -> Tensor:
+    """alpha_k^c - gamma (sum alpha^c) mean_d pi_k^d (C,): on the scale of the target's own weights."""
+    profiles = [[(weight / rival.sum()).item() for weight in rival] for rival in rivals]
+    mean = [sum(of_k) / len(rivals) for of_k in zip(*profiles, strict=True)]
+    return torch.stack([w - strength * target.sum() * m for w, m in zip(target, mean, strict=True)])
+
+
+class Contrasted(nn.Module):
+    """A network with one class more, whose logit is that of a class less the mean of its rivals'."""
+
+    def __init__(self, network: nn.Module, c: int, rivals: Sequence[int], strength: float) -> None:
+        super().__init__()
+        self.network, self.c, self.rivals, self.strength = network, c, rivals, strength
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.network(x)
+        mean = sum(logits[:, d] for d in self.rivals) / len(self.rivals)
+        return torch.cat([logits, (logits[:, self.c] - self.strength * mean)[:, None]], dim=1)
+
+
 def signed_heatmap(raw: Tensor, size: tuple[int, int]) -> Tensor:
     """A contrast upsampled, then divided by its largest absolute value: [-1, 1]; an empty one stays 0."""
     u = upsample(raw, size)

@@ -28,6 +28,7 @@ FLOORS = (
     ("models",),
     ("methods",),
     ("notes", "results"),
+    ("request",),
     ("drawing",),
     ("explain",),
     ("show",),

@@ -7,18 +7,20 @@ Tolerance of the twins: the library works in float32; the twins run in float32 d
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from iscam import Analysis, LoadedModel
+from iscam import Analysis, Explainer, LoadedModel
+from iscam.engine import Aim
 from iscam.engine.scores import noise_field
 from iscam.methods import METHODS
 from iscam.path import PATHS
-from iscam.settings import WEIGHTINGS
+from iscam.request import Request
+from iscam.settings import WEIGHTINGS, Settings
 from tests import reference
 from tests.cases import analysed, photo_of
 
@@ -53,6 +55,26 @@ def twin(model: LoadedModel, analysis: Analysis, method: str, c: int, path: str,
         "ablation-cam": reference.ablation_cam,
     }
     return plain[method](network, layer, x, c)
+
+
+def contrasting_twin(
+    model: LoadedModel, analysis: Analysis, method: str, c: int, rivals: Sequence[int], strength: float, weighting: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """By profiles where scores are the weights, else by the method itself, asked of the contrast's own logit."""
+    network, image = copy.deepcopy(model.network).double(), analysis.forward.image.double()
+    if METHODS[method].score_based:
+        own, *others = (twin(model, analysis, method, index, "cumulative", weighting)[0] for index in (c, *rivals))
+        weights = reference.rather_than(own, others, strength)
+        a, _ = reference.activations(network, model.layer, image)
+        return weights, reference.weighted_sum(weights, a)
+    whole = reference.Contrasted(network, c, rivals, strength)
+    asked = replace(model, network=whole, spec=replace(model.spec, layer=f"network.{model.layer}"))
+    if method == "cam":
+        head = network.fc.weight
+        more = head[c] - strength * head[list(rivals)].mean(0)
+        whole.fc = torch.nn.Linear(1, 1)
+        whole.fc.weight = torch.nn.Parameter(torch.cat([head, more[None]]))
+    return twin(asked, analysis, method, len(analysis.probabilities), "cumulative", weighting)
 
 
 def check_against_twin(
@@ -168,7 +190,7 @@ def test_flat_and_dead_channels_get_no_weight_and_no_nan(tiny: Tiny) -> None:
     for method in METHODS:
         explanation = explainer.explain(analysis, method, samples=2, steps=3)
         assert np.isfinite(explanation.heatmap).all(), method
-        if METHODS[method].predictable:
+        if METHODS[method].score_based:
             assert explanation.weights[2] == explanation.weights[5] == 0, method
 
 
@@ -195,6 +217,61 @@ def test_the_contrast_is_the_difference_and_turns_its_sign_with_the_classes(tiny
     raw = reference.contrast(analysis.forward.activations.double(), *(torch.from_numpy(w).double() for w in single))
     wanted = reference.signed_heatmap(raw, analysis.forward.image.shape[2:])
     np.testing.assert_allclose(forth.heatmap, wanted, atol=1e-4)
+
+
+CLASS_SPECIFIC = [key for key, row in METHODS.items() if row.class_specific]
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize(("rivals", "strength"), [("nearest:2", 0.6), ("all", 1.0), ("3", 1.0)])
+@pytest.mark.parametrize("method", CLASS_SPECIFIC)
+def test_what_speaks_for_a_class_rather_than_its_rivals_equals_its_twin(
+    tiny: Tiny, method: str, rivals: str, strength: float, weighting: str
+) -> None:
+    model = tiny("TinyPooled")
+    explainer, analysis = analysed(model)
+    c = analysis.predictions[1].index if rivals == "nearest:2" else 0
+    ranked = [index for index in analysis.forward.logits.argsort(descending=True).tolist() if index != c]
+    held = {"nearest:2": ranked[:2], "all": ranked, "3": [3]}[rivals]
+    settings = {"steps": STEPS, "weighting": weighting, "samples": SAMPLES, "seed": SEED}
+    found = explainer.explain(analysis, method, c, rivals=rivals, strength=strength, **settings)
+    assert [rival.index for rival in found.rivals] == held and not found.signed and found.against is None
+    weights, raw = contrasting_twin(model, analysis, method, c, held, strength, weighting)
+    assert found.weights is not None
+    scale = max(float(weights.abs().max()), 1e-12)
+    np.testing.assert_allclose(found.weights / scale, weights.detach().numpy() / scale, atol=TOLERANCE)
+    wanted = reference.heatmap(raw, analysis.forward.image.shape[2:]).detach().numpy()
+    np.testing.assert_allclose(found.heatmap, wanted, atol=TOLERANCE)
+    signed = explainer.explain(analysis, method, c, rivals=rivals, strength=strength, signed=True, **settings)
+    raw = reference.weighted_sum(weights, analysis.forward.activations.double())
+    wanted = reference.signed_heatmap(raw, analysis.forward.image.shape[2:]).detach().numpy()
+    np.testing.assert_allclose(signed.heatmap, wanted, atol=TOLERANCE)
+    assert (signed.against is not None) == (rivals == "3") and signed.signed
+
+
+@pytest.mark.parametrize("method", CLASS_SPECIFIC)
+def test_rivals_that_count_nothing_leave_the_map_as_it_is(tiny: Tiny, method: str) -> None:
+    explainer, analysis = analysed(tiny("TinyPooled"))
+    plain = explainer.explain(analysis, method, 1, samples=2)
+    found = explainer.explain(analysis, method, 1, samples=2, rivals="all", strength=0)
+    np.testing.assert_array_equal(found.heatmap, plain.heatmap)
+    np.testing.assert_array_equal(found.weights, plain.weights)
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_rivals_cost_no_pass_and_their_order_means_nothing(tiny: Tiny, weighting: str) -> None:
+    """The scores of all classes are kept; those of an average are the same whichever comes first."""
+    model = tiny("TinyTokens")
+    explainer = Explainer(model, "exact")
+    analysis = explainer.analyse(photo_of(model))
+    explainer.explain(analysis, target=0, weighting=weighting)
+    for rivals in ("all", "nearest:3", "nearest:999", 2, "2"):
+        assert explainer.explain(analysis, target=1, weighting=weighting, rivals=rivals).forward_passes == 0
+    forth, back = (
+        explainer.answer(analysis, Request(METHODS["is-cam"], Aim(1, rivals), Settings(weighting=weighting)))
+        for rivals in ((2, 4, 5), (5, 2, 4))
+    )
+    np.testing.assert_allclose(forth.heatmap, back.heatmap, atol=1e-6)
 
 
 def test_methods_refuse_what_they_cannot_serve(tiny: Tiny) -> None:

@@ -247,7 +247,7 @@ def grad_cam(
 
 def eq_19(analysis: Analysis, class_index: int, epsilon: float) -> NDArray[np.float32]:
     """Grad-CAM++ as we write it, one g^2 divided out, with an epsilon in the denominator of eq. 19 (arXiv 1710.11063)."""
-    activations, gradients = analysis.forward.activations.double(), analysis.gradients[class_index, (None,)].double()
+    activations, gradients = analysis.forward.activations.double(), analysis.gradients[(class_index,), (None,)].double()
     positive = gradients > 0
     g = gradients.where(positive, 1)
     denominators = 2 + g * activations.sum((1, 2), keepdim=True) + epsilon / g**2
@@ -307,8 +307,8 @@ def test_peers_record_what_an_in_place_relu_left(tiny: Make) -> None:
     ours, activations = explainer.explain(analysis, "hires-cam", target), analysis.forward.activations
     assert activations.min() < 0
     raw, _ = grad_cam(peers.HiResCAM, analysis, model, target)
-    assert_same((analysis.gradients[target, (None,)] * activations.relu()).sum(0).numpy(), raw)
-    assert_same(ours.raw, (analysis.gradients[target, (None,)] * activations).sum(0).relu().numpy())
+    assert_same((analysis.gradients[(target,), (None,)] * activations.relu()).sum(0).numpy(), raw)
+    assert_same(ours.raw, (analysis.gradients[(target,), (None,)] * activations).sum(0).relu().numpy())
     with ScoreCAM(model.network, model.layer) as extractor, torch.no_grad():
         model.network(analysis.forward.image)
         assert_same(activations.relu().numpy(), extractor.hook_a[0][0].numpy())

@@ -33,7 +33,7 @@ def in_the_dark(settings: Settings) -> Passes:
     return Passes(tuple(Probe(light) for light in LIGHTS), (0.25, 0.25, 0.5), settings.weighting)
 
 
-def dark_cam(evidence: Evidence, class_index: int) -> Tensor:
+def dark_cam(evidence: Evidence) -> Tensor:
     """The square of what a channel scores in the dark."""
     assert evidence.averages is not None
     return evidence.averages.nan_to_num(0).square()
@@ -94,11 +94,11 @@ def test_the_fast_engine_predicts_it_once_its_row_says_that_its_weights_are_the_
     explainer = Explainer(photo11(SIDE))
     weigh = METHODS["is-cam"].weigh
     spared = {}
-    for passes, predictable in ((evenly, True), (evenly, False), (in_the_dark, True)):
-        monkeypatch.setitem(METHODS, "dark-cam", Method("dark-cam", "", "", weigh, passes, predictable=predictable))
+    for passes, score_based in ((evenly, True), (evenly, False), (in_the_dark, True)):
+        monkeypatch.setitem(METHODS, "dark-cam", Method("dark-cam", "", "", weigh, passes, score_based=score_based))
         found = explainer.explain(explainer.analyse(CHELSEA), "dark-cam")
         exact = explainer.using("exact").explain(explainer.analyse(CHELSEA), "dark-cam")
-        spared[passes, predictable] = found.forward_passes < exact.forward_passes
+        spared[passes, score_based] = found.forward_passes < exact.forward_passes
         assert difference(found.heatmap, exact.heatmap) < 0.02
     assert spared == {(evenly, True): True, (evenly, False): False, (in_the_dark, True): False}
 

@@ -71,6 +71,8 @@ def _conditions(options: argparse.Namespace, model: LoadedModel) -> Conditions:
             tolerance=options.tolerance,
             samples=options.samples,
             seed=options.seed,
+            rivals=options.rivals,
+            strength=options.strength,
         ),
         Measures(
             metrics=options.metrics,

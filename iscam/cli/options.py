@@ -12,7 +12,7 @@ from iscam.methods import DEFAULT_METHODS, METHODS
 from iscam.models import DEFAULT_MODEL, MODELS
 from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS
 from iscam.project import EXAMPLES
-from iscam.settings import DEFAULT_ENGINE, DEFAULT_SAMPLES, ENGINES, MAX_SAMPLES, WEIGHTINGS
+from iscam.settings import DEFAULT_ENGINE, DEFAULT_SAMPLES, ENGINES, MAX_SAMPLES, WEIGHTINGS, nearest
 from iscam.trust import CONTROLS, CURVE_STEPS, DEFAULT_METRICS, METRICS
 
 T = TypeVar("T")
@@ -39,8 +39,19 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     parser.add_argument("--target", help="class index or category; default: the most probable class of each photo")
     parser.add_argument("--against", help="a second class: show what speaks for the target rather than for this one")
+    parser.add_argument(
+        "--rivals", help="hold the target against a class, the most probable others (nearest:3), or all others (all)"
+    )
+    _add_strength(parser)
+    parser.add_argument("--signed", action="store_true", help="show what speaks for the rivals too, as negative values")
     _add_method_settings(parser)
     parser.add_argument("--out", type=Path, default=Path("iscam-out"), metavar="DIR", help="default iscam-out")
+
+
+def _add_strength(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--strength", type=_share, default=1.0, help="how much of what speaks for the rivals is taken away, 0 to 1"
+    )
 
 
 def _add_method_settings(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +107,10 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--path", type=_several(_one_of(PATHS)), default=PATHS[:1], metavar="KEY,KEY")
     parser.add_argument("--weighting", type=_several(_one_of(WEIGHTINGS)), default=WEIGHTINGS[:1], metavar="KEY,KEY")
+    parser.add_argument(
+        "--rivals", type=_several(_rivals), default=(None,), metavar="KEY,KEY", help="none, nearest:3, all, or a class"
+    )
+    _add_strength(parser)
     _add_numbers(parser)
     parser.add_argument("--metrics", type=_metrics, default=DEFAULT_METRICS, metavar="KEY,KEY", help=", ".join(METRICS))
     parser.add_argument(
@@ -117,7 +132,7 @@ def _add_sanity(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", help="class index or category; default: the most probable class of each photo")
     _add_method_settings(parser)
     parser.add_argument("--out", type=Path, default=Path("iscam-sanity"), metavar="DIR", help="default %(default)s")
-    parser.set_defaults(against=None)  # sanity is asked of one class
+    parser.set_defaults(against=None, rivals=None, strength=1.0, signed=False)  # sanity is asked of one class
 
 
 def _add_benchmark(parser: argparse.ArgumentParser) -> None:
@@ -181,12 +196,29 @@ class _whole:
         return value
 
 
+def _rivals(text: str) -> str | None:
+    if text.strip() == "none":
+        return None
+    try:
+        nearest(text.strip())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text.strip()
+
+
 def _fraction(text: str) -> float:
+    value = _share(text)
+    if value in (0, 1):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
+    return value
+
+
+def _share(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = 0
-    if not 0 < value < 1:
+        value = math.nan
+    if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
     return value
 

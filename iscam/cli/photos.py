@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import iscam
 from iscam import engine, show
-from iscam.settings import Settings
+from iscam.settings import EVERY_OTHER, Settings, nearest
 
 from . import network
 from .files import complain, make_folder, present
@@ -35,9 +35,12 @@ def each_photo(options: argparse.Namespace, work: Work) -> int:
     model = network.load(options)
     explainer = iscam.Explainer(model, options.engine, options.tolerance)
     model.find_layer(options.layer)
-    named = [model.find_class(name) for name in (options.target, options.against) if name is not None]
+    against, option = options.against, "--against"
+    if options.rivals is not None and options.rivals != EVERY_OTHER and nearest(options.rivals) is None:
+        against, option = options.rivals, "--rivals"
+    named = [model.find_class(name) for name in (options.target, against) if name is not None]
     if len(named) > len(set(named)):
-        raise ValueError("--target and --against name the same class: a contrast needs two.")
+        raise ValueError(f"--target and {option} name the same class: a contrast needs two.")
     taken = {show.real_path(file) for file in (*photos, options.checkpoint, options.labels) if file is not None}
     failed = len(photos) < len(options.photos)
     for photo in photos:
@@ -53,4 +56,5 @@ def each_photo(options: argparse.Namespace, work: Work) -> int:
 
 def settings_of(options: argparse.Namespace) -> Settings:
     """How the maps are to be made."""
-    return Settings(options.steps, options.path, options.weighting, options.samples, options.seed)
+    contrast = options.rivals, options.strength, options.signed
+    return Settings(options.steps, options.path, options.weighting, options.samples, options.seed, *contrast)

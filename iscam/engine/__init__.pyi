@@ -1,7 +1,13 @@
+from .aim import LOGITS as LOGITS
+from .aim import PROFILES as PROFILES
+from .aim import WEIGHTS as WEIGHTS
+from .aim import Aim as Aim
+from .aim import Side as Side
 from .backend import Backend as Backend
 from .backend import has_bf16 as has_bf16
 from .backend import require_device as require_device
 from .backend import set_threads as set_threads
+from .blend import profile as profile
 from .capture import Fold as Fold
 from .capture import ForwardPass as ForwardPass
 from .capture import foldable as foldable

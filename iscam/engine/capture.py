@@ -7,7 +7,7 @@ class token; both are handed out as maps, without the class token.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -102,15 +102,20 @@ def forward_pass(network: nn.Module, layer: str, image: Tensor) -> ForwardPass:
     return ForwardPass(image, activations, logits[0])
 
 
-def gradients(network: nn.Module, layer: str, image: Tensor, class_index: int) -> Tensor:
-    """d logit / d activations for one class, (C, h, w); zeros where the class does not depend on the layer.
+def gradients(network: nn.Module, layer: str, image: Tensor, sides: Sequence[Sequence[int]]) -> list[Tensor]:
+    """d logit / d activations, (C, h, w), of the mean logit of some classes, for each of several such sides; zeros where it
+    does not depend on the layer. All by one forward pass.
 
     Works on networks whose parameters are frozen, and touches no parameter's `.grad`.
     """
     with torch.enable_grad(), undisturbed(network):
         output, logits = record(network, layer, image.detach().clone().requires_grad_())
-        (gradient,) = torch.autograd.grad(logits[0, class_index], output, allow_unused=True, materialize_grads=True)
-        return as_maps(gradient)[0].detach()
+        scores = [logits[0, list(classes)].mean() for classes in sides]
+        found = [
+            torch.autograd.grad(score, output, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
+            for score in scores
+        ]
+        return [as_maps(gradient)[0].detach() for gradient in found]
 
 
 def ablated_logits(network: nn.Module, layer: str, images: Tensor, channels: Tensor) -> Tensor:

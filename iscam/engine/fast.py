@@ -14,13 +14,15 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from .aim import PROFILES, Aim, Side
+from .blend import profile
 from .capture import ForwardPass
 from .foresight import CLIMB, DOUBLE, FLOOR, ROUND, Assessment, Foresight, Step, assess
 from .ladder import NOTHING, Rung, averaged, doubled, ladder, learnt, normed_weights
 from .masks import flat_channels
 from .passes import Passes, Probe
 from .scores import Scorer, strongest_first
-from .standing import Channels, ClassScores, Known, Standing
+from .standing import Channels, Known, SideScores, Standing
 
 # Whom to ask first
 FIRST = 0.7  # this share of the channels is seen at once, the strongest; the others if they turn out to matter
@@ -48,16 +50,18 @@ def can_spare(forward: ForwardPass, passes: Passes, tolerance: float) -> bool:
 
 
 class Refinement:
-    """One request to the fast engine, for one class or for the contrast of two.
+    """One request to the fast engine, for a class or for what sets it apart from its rivals.
 
-    `error` estimates max |E - E_exact|, None before there is an estimate. `total` is how many rows it may take in all.
+    `error` estimates max |E - E_exact|, None before there is an estimate. `total` is how many rows it may take in all. Of
+    `sides` that are not the aim's it tells what is foreseen in the end; nothing is run for them.
     """
 
-    def __init__(self, scorer: Scorer, passes: Passes, classes: Sequence[int], tolerance: float) -> None:
+    def __init__(self, scorer: Scorer, passes: Passes, aim: Aim, tolerance: float, sides: Sequence[Side] = ()) -> None:
         self.error: float | None = None
         self._scorer, self._table = scorer, scorer.table
-        self._probes, self._scale, self._classes = passes.probes, passes.scale, tuple(classes)
+        self._probes, self._scale, self._aim = passes.probes, passes.scale, aim
         self._tolerance = tolerance
+        self._kept = [index for side in (*aim.sides, *sides) for index in side]
         activations = scorer.forward.activations  # (C, h, w)
         self._layer_channels = len(activations)
         self._channels = Channels.of(activations)
@@ -67,7 +71,7 @@ class Refinement:
         # the rough ones of another request tell what to expect of them
         pays = scorer.backend.has_rough and (scorer.backend.gain or PAYS) >= PAYS
         self._has_rough = pays and (len(self._probes) > 1 or any(probe.rough for probe in self._table.probes))
-        self._z: list[Tensor] = []  # (C,) of each class, with what is missing foreseen
+        self._z: list[Tensor] = []  # (C,) of each side, with what is missing foreseen
         self._expected = len(self._first) + len(live) // 2
         self._climb_on(ladder(self._probes))
 
@@ -100,9 +104,12 @@ class Refinement:
         """How many passes the exact answer takes."""
         return len(self._channels) * len(self._probes)
 
-    def averages(self, class_index: int) -> Tensor:
-        """The average scores of all channels of the layer for a class: (C,), NaN where nothing has been run yet."""
-        number = self._classes.index(class_index)
+    def averages(self, side: Side) -> Tensor:
+        """The average scores of all channels of the layer for one of the aim's sides: (C,), NaN where nothing has been run
+        yet."""
+        if side not in self._aim.sides:
+            return self._everywhere(self._foreseen(Standing(self._known), SideScores(self._known, side, self._scale)).z)
+        number = self._aim.sides.index(side)
         if self._z:
             z = self._z[number]
         else:
@@ -110,9 +117,13 @@ class Refinement:
             z = torch.full((len(self._channels),), torch.nan, device=self._channels.places.device)
             for found in self._scores[number].low[1:]:  # the higher the rung, the better
                 z = found.where(~found.isnan(), z)
-        everywhere = torch.full((self._layer_channels,), torch.nan, device=z.device)
-        everywhere[self._channels.places] = averaged(z, self._scale)
-        return everywhere
+        return self._everywhere(z)
+
+    def _everywhere(self, z: Tensor) -> Tensor:
+        """The average scores (C,) of all channels of the layer, from z of the live ones."""
+        found = torch.full((self._layer_channels,), torch.nan, device=z.device)
+        found[self._channels.places] = averaged(z, self._scale)
+        return found
 
     # The ladder
 
@@ -121,9 +132,9 @@ class Refinement:
         every = (*rungs, *finer)
         probes = dict.fromkeys(probe for rung in every for probe in rung.probes)
         kinds = [probe.roughly() for probe in probes] if self._has_rough else []
-        self._table.reserve([*probes, *kinds], self._classes)
+        self._table.reserve([*probes, *kinds], self._kept)
         self._known = Known(self._table, self._channels, every, len(rungs) - 1, self._has_rough)
-        self._scores = [ClassScores(self._known, index, self._scale) for index in self._classes]
+        self._scores = [SideScores(self._known, side, self._scale) for side in self._aim.sides]
 
     def _base_at_hand(self) -> Probe | None:
         """A pass of another path that all channels seen at first have had, if it is near enough to this path's own."""
@@ -138,20 +149,23 @@ class Refinement:
         nearest = min(found, key=lambda probe: found[probe], default=own)
         return nearest if found.get(nearest, math.inf) <= math.log(NEAR) else None
 
-    def _look(self) -> Standing:
+    def _look(self) -> None:
         """Take in what has been run."""
         standing = Standing(self._known)
         for scores in self._scores:
             scores.update(standing)
-        return standing
 
     def _assess(self) -> Assessment:
         """Foresee what is missing, and estimate the map's error from how uncertain that is."""
-        standing = self._look()
-        foreseen = [Foresight(self._known, standing, scores, self._probes) for scores in self._scores]
-        found = assess(self._channels, foreseen, self._scale)
+        standing = Standing(self._known)
+        foreseen = [self._foreseen(standing, scores) for scores in self._scores]
+        found = assess(self._channels, foreseen, self._scale, self._aim)
         self._z, self.error = [each.z for each in foreseen], found.error
         return found
+
+    def _foreseen(self, standing: Standing, scores: SideScores) -> Foresight:
+        scores.update(standing)
+        return Foresight(self._known, standing, scores, self._probes)
 
     # What to run
 
@@ -192,7 +206,9 @@ class Refinement:
         size = torch.zeros(len(maps), dtype=torch.double, device=maps.device)  # (C,)
         for scores in self._scores:
             z = scores.low[1].where(~scores.low[1].isnan(), -torch.inf)
-            size = size.maximum(normed_weights(z, self._scale) * maps.abs().amax(1))
+            weights = normed_weights(z, self._scale)
+            share = profile(weights) if self._aim.by == PROFILES and len(self._scores) > 1 else weights
+            size = size.maximum(share * maps.abs().amax(1))
         strong = size.topk(STRONG).indices.tolist()
         order = [channel for channel in size.argsort(descending=True).tolist() if channel not in strong]
         reached = size[order].cumsum(0)

@@ -31,10 +31,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .aim import PROFILES, Aim
+from .blend import profile
 from .estimate import influence, krige, standardised
 from .ladder import halved, normed_weights
 from .passes import Probe
-from .standing import Channels, ClassScores, Known, Standing
+from .standing import Channels, Known, SideScores, Standing
 
 MARGIN = 4.0  # standard deviations of the map at its worst place that its error is taken to stay within
 FLOOR = 1e-5  # of the estimate: float32 itself
@@ -71,9 +73,9 @@ class Assessment:
 
 
 class Foresight:
-    """What is foreseen of one class: `z` (C,) with the missing steps predicted, and the `gaps` in it."""
+    """What is foreseen of one side: `z` (C,) with the missing steps predicted, and the `gaps` in it."""
 
-    def __init__(self, known: Known, standing: Standing, scores: ClassScores, probes: Sequence[Probe]) -> None:
+    def __init__(self, known: Known, standing: Standing, scores: SideScores, probes: Sequence[Probe]) -> None:
         self._known, self._standing, self._scores = known, standing, scores
         self._exact = standing.fine[
             known.full
@@ -171,17 +173,27 @@ class Foresight:
         return standardised(z, coverage) if rung == 2 else standardised(z, z - self._scores.low[1])
 
 
-def assess(channels: Channels, foreseen: Sequence[Foresight], scale: str) -> Assessment:
-    """How far the map may be off that is made of what is foreseen of one class, or of a first rather than a second."""
+def assess(channels: Channels, foreseen: Sequence[Foresight], scale: str, aim: Aim) -> Assessment:
+    """How far the map may be off that is made of what is foreseen of the aim's sides."""
     weights = [normed_weights(each.z, scale).double() for each in foreseen]  # (C,) each
-    signed = len(weights) > 1
     largest = torch.stack(weights).max()  # of an improbable class all are tiny, but the map is as bright
-    raw = ((weights[0] - weights[1] if signed else weights[0])[:, None] / largest * channels.maps).sum(0)  # (h * w,)
-    moves = influence(channels.maps, raw, signed)  # (C, h * w)
+    by_profiles = len(weights) > 1 and aim.by == PROFILES
+    signs = (1.0, -aim.strength)[: len(weights)]
+    # (C,) each: what the map is made of, and how it moves with z
+    parts = [profile(weight) / profile(weights[0]).max() if by_profiles else weight / largest for weight in weights]
+    combined = torch.stack([sign * part for sign, part in zip(signs, parts, strict=True)]).sum(0)  # (C,)
+    raw = (combined[:, None] * channels.maps).sum(0)  # (h * w,)
+    moves = influence(channels.maps, raw, aim.signed)  # (C, h * w)
     variance, between_points = torch.zeros_like(raw), torch.zeros_like(raw)  # (h * w,)
     felt: list[tuple[Gap, Tensor]] = []
-    for weight, each in zip(weights, foreseen, strict=True):
-        slope = (weight / largest * (1 - weight))[:, None] * moves  # (C, h * w)
+    for sign, part, weight, each in zip(signs, parts, weights, foreseen, strict=True):
+        moved = (
+            moves - (profile(weight)[:, None] * moves).sum(0) if by_profiles else moves
+        )  # a share takes from the others
+        steep = (
+            1 if by_profiles and scale == "logit" else 1 - weight
+        )  # a softmax moves others too, which `moved` has told
+        slope = sign * (part * steep)[:, None] * moved  # (C, h * w)
         for gap in each.gaps:
             spread = gap.covariance @ slope[gap.channels]  # (u, h * w)
             share = (spread * slope[gap.channels]).sum(0).clamp_min(0)  # (h * w,)

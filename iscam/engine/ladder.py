@@ -116,17 +116,23 @@ def _alike(known: Sequence[Probe], targets: Sequence[Probe]) -> Tensor:
     return mix
 
 
-def average(rung: Rung, blank: Tensor, logits: Tensor, column: int, scale: str) -> Tensor:
-    """z (C,) of the class in one column from logits of a blank photo (K,) and of the rung's probes (n, C, K)."""
+def average(rung: Rung, blank: Tensor, logits: Tensor, columns: Sequence[int], scale: str) -> Tensor:
+    """Average scores (C, D) of the classes in some columns, from logits of a blank photo (K,) and of the rung's probes
+    (n, C, K)."""
     mix = rung.mix.to(logits.device)
     if scale == "logit":
         shares = mix.mean(0)
-        return shares[0] * blank[column] + (shares[1:, None] * logits[:, :, column]).sum(0)
+        return shares[0] * blank[columns] + (shares[1:, None, None] * logits[:, :, columns]).sum(0)
     parts = []
     for part in torch.split(logits, CHANNELS_AT_ONCE, dim=1):
         mixed = torch.einsum("mn,nck->mck", mix[:, 1:], part) + (mix[:, :1] * blank)[:, None]
-        parts.append((mixed[..., column] - mixed.logsumexp(-1)).exp().mean(0))
-    return torch.cat(parts).clamp(LEAST, MOST).logit()
+        parts.append((mixed[..., columns] - mixed.logsumexp(-1, keepdim=True)).exp().mean(0))
+    return torch.cat(parts)
+
+
+def standing_for(averages: Tensor, scale: str) -> Tensor:
+    """z for mean probabilities, or mean logits."""
+    return averages if scale == "logit" else averages.clamp(LEAST, MOST).logit()
 
 
 def averaged(z: Tensor, scale: str) -> Tensor:

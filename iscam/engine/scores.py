@@ -15,7 +15,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from .aim import PROFILES, Side
 from .backend import Backend
+from .blend import blended, totals
 from .capture import ForwardPass, ablated_logits
 from .masks import flat_channels, make_masks
 from .passes import Noise, Passes, Probe
@@ -102,10 +104,10 @@ class Scorer:
 class Sweep:
     """The exact engine: every probe for every channel, precisely, the strongest channels first."""
 
-    def __init__(self, scorer: Scorer, passes: Passes, classes: Sequence[int]) -> None:
+    def __init__(self, scorer: Scorer, passes: Passes, by: str, sides: Sequence[Side]) -> None:
         self.error: float | None = None
-        self._scorer, self._passes = scorer, passes
-        scorer.table.reserve(passes.probes, classes)
+        self._scorer, self._passes, self._by = scorer, passes, by
+        scorer.table.reserve(passes.probes, [index for side in sides for index in side])
         self._pairs = pending(scorer.forward, scorer.table, passes.probes)
 
     @property
@@ -120,9 +122,10 @@ class Sweep:
         yield from self._scorer.run(self._passes.probes, self._pairs)
         self.error = 0.0
 
-    def averages(self, class_index: int) -> Tensor:
-        """The average scores (C,) of all channels for a class; NaN where not all has been run."""
-        return self._scorer.table.averages(self._passes, class_index)
+    def averages(self, side: Side) -> Tensor:
+        """The average scores (C,) of all channels for one of the sides, see `blended`; NaN where not all has been run."""
+        scores, scale = self._scorer.table.averages(self._passes, side), self._passes.scale  # (C, D)
+        return blended(scores, totals(scores, scale), scale) if self._by == PROFILES else scores.mean(1)
 
 
 def strongest_first(activations: Tensor) -> Tensor:

@@ -9,8 +9,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from .aim import Side
+from .blend import blended, totals
 from .estimate import likeness
-from .ladder import Rung, average
+from .ladder import Rung, average, standing_for
 from .masks import flat_channels
 from .passes import Probe
 from .table import ScoreTable
@@ -84,33 +86,47 @@ class Standing:
         self.has = [every(rung, True, False) for rung in known.rungs] if known.has_rough else self.fine
 
 
-class ClassScores:
-    """What is known of one class: `z` of each channel on each rung, as it is known (`low`) and precisely (`high`).
+class SideScores:
+    """What is known of a class, or of several in the mean of their profiles: `z` of each channel on each rung, as it is known
+    (`low`) and precisely (`high`), (R, C); NaN before.
 
-    Each is worked out once, when a channel has reached the rung; NaN before.
+    The average scores (R, C, D) of each of its classes are worked out once, when a channel has reached the rung.
     """
 
-    def __init__(self, known: Known, class_index: int, scale: str) -> None:
-        self._known, self._class, self._scale = known, class_index, scale
+    def __init__(self, known: Known, side: Side, scale: str) -> None:
+        self._known, self._scale = known, scale
+        self._columns = [known.table.column(index) for index in side]
         places = known.channels.places
-        self.low = torch.full((len(known.rungs), len(places)), torch.nan, device=places.device)  # (R, C)
-        self.high = self.low.clone()  # (R, C)
+        self._low = torch.full((len(known.rungs), len(places), len(side)), torch.nan, device=places.device)  # (R, C, D)
+        self._high = self._low.clone()  # (R, C, D)
+        self._over = totals(self._low[0], scale)  # (D,)
+        self.low, self.high = self._low[..., 0], self._high[..., 0]
 
     def update(self, standing: Standing) -> None:
         """Work out what has become known; precisely on the rungs that are ever compared precisely."""
         known = self._known
         for place, rung in enumerate(known.rungs):
-            self._fill(self.low[place], rung, standing.has[place], precise=False)
+            self._fill(self._low[place], rung, standing.has[place], precise=False)
             if place == known.audit or place >= known.full:
-                self._fill(self.high[place], rung, standing.fine[place], precise=True)
-
-    def _fill(self, z: Tensor, rung: Rung, stands: Tensor, precise: bool) -> None:
-        fresh = (stands & z.isnan()).nonzero()[:, 0]  # (c,)
-        if len(fresh):
-            z[fresh] = self.average(rung, fresh, precise)
+                self._fill(self._high[place], rung, standing.fine[place], precise=True)
+        best = self._low[0]
+        for found in (*self._low[1:], *self._high[known.full :]):  # the higher the rung, the better
+            best = found.where(~found.isnan(), best)
+        self._over = totals(best, self._scale)
+        self.low, self.high = (torch.stack([self._z(scores) for scores in rungs]) for rungs in (self._low, self._high))
 
     def average(self, rung: Rung, channels: Tensor, precise: bool = False) -> Tensor:
         """z (c,) of channels (c,) that stand on a rung."""
+        return self._z(self._averages(rung, channels, precise))
+
+    def _z(self, scores: Tensor) -> Tensor:
+        return standing_for(blended(scores, self._over, self._scale), self._scale)
+
+    def _fill(self, scores: Tensor, rung: Rung, stands: Tensor, precise: bool) -> None:
+        fresh = (stands & scores[:, 0].isnan()).nonzero()[:, 0]  # (c,)
+        if len(fresh):
+            scores[fresh] = self._averages(rung, fresh, precise)
+
+    def _averages(self, rung: Rung, channels: Tensor, precise: bool) -> Tensor:
         logits = self._known.logits(rung.probes, channels, precise)  # (n, c, W)
-        table = self._known.table
-        return average(rung, table.blank_distribution(), logits, table.column(self._class), self._scale)
+        return average(rung, self._known.table.blank_distribution(), logits, self._columns, self._scale)

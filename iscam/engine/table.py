@@ -102,19 +102,14 @@ class ScoreTable:
             self._evaluated[probe][channels[row]] = True
         self.passes += len(probes)
 
-    def read(self, probes: Sequence[Probe], class_index: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits (n, C) and probabilities (n, C) of one class, and for which channels (C,) all n are known."""
-        column = self.column(class_index)
-        logits = torch.stack([self._blocks[probe][:, column] for probe in probes])  # (n, C)
-        totals = torch.stack([self._blocks[probe][:, -1] for probe in probes])  # (n, C)
-        return logits, (logits - totals).exp(), ~self.missing(probes).any(0)
-
-    def averages(self, passes: Passes, class_index: int) -> Tensor:
-        """The scores of one class averaged over the probes: (C,), NaN for channels that have not had all of them."""
-        logits, probabilities, known = self.read(passes.probes, class_index)
-        scores = logits if passes.scale == "logit" else probabilities  # (n, C)
-        shares = scores.new_tensor(passes.shares)[:, None]  # (n, 1)
-        return (shares * scores).sum(0).where(known, torch.nan)
+    def averages(self, passes: Passes, classes: Sequence[int]) -> Tensor:
+        """The scores of some classes averaged over the probes: (C, D), NaN for channels that have not had all of them."""
+        columns = [self.column(index) for index in classes]
+        total = torch.zeros(self._channels, len(columns), device=self._classes.device)
+        for probe, share in zip(passes.probes, passes.shares, strict=True):
+            logits = self._blocks[probe][:, columns]  # (C, D)
+            total += share * (logits if passes.scale == "logit" else (logits - self._blocks[probe][:, -1:]).exp())
+        return total.where(~self.missing(passes.probes).any(0)[:, None], torch.nan)
 
     # All classes at once
 

@@ -45,6 +45,8 @@ class Maps:
     tolerance: float
     samples: int
     seed: int
+    rivals: tuple[str | None, ...] = (None,)
+    strength: float = 1.0
 
     def recipes(self) -> list[Recipe]:
         """Every method with every value of the settings that it heeds, of which there may be several."""
@@ -54,10 +56,14 @@ class Maps:
             steps = self.steps if "steps" in heeds else self.steps[:1]
             paths = self.path if "path" in heeds else self.path[:1]
             weightings = self.weighting if "weighting" in heeds else self.weighting[:1]
-            for path, weighting, count in product(paths, weightings, steps):
+            every = self.rivals if METHODS[key].class_specific else (None,)
+            for path, weighting, count, rivals in product(paths, weightings, steps, every):
                 several = (f"N={count}", len(steps)), (path, len(paths)), (weighting, len(weightings))
-                name = " ".join([key, *(said for said, number in several if number > 1)])
-                found.append(Recipe(name, key, Settings(count, path, weighting, self.samples, self.seed)))
+                words = [key, *(said for said, number in several if number > 1)]
+                if rivals is not None:
+                    words += [f"rivals={rivals}", *([f"strength={self.strength:g}"] if self.strength < 1 else [])]
+                settings = Settings(count, path, weighting, self.samples, self.seed, rivals, self.strength)
+                found.append(Recipe(" ".join(words), key, settings))
         return found
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from iscam.project import __version__
 from iscam.results import Explanation, Subject
@@ -26,6 +27,7 @@ SCHEMA = 1
 SUFFIXES = (".iscam.png", ".iscam.npz", ".iscam.json")
 PACKAGES = ("torch", "torchvision", "numpy", "pillow", "matplotlib")
 MAX_NAME_BYTES = 255  # of a file's name, in nearly every file system
+NAMED = 5  # rivals in a record, the most probable first
 TITLE_LETTERS = 60  # of a photo's name over the figure
 
 
@@ -77,6 +79,7 @@ def describe_run(
                 "estimated_error": e.estimated_error,
                 "complete": e.complete,
                 "note": e.note,
+                **_held_against(e),
             }
             for e in explanations
         },
@@ -84,9 +87,20 @@ def describe_run(
     }
     if first.against is not None:
         record["against"] = asdict(first.against)
+    elif first.rivals:
+        record["rivals"] = [asdict(rival) for rival in first.rivals[:NAMED]]
     if metrics:
         record["metrics"] = {method: dict(values) for method, values in metrics.items()}
     return record
+
+
+def _held_against(explanation: Explanation) -> dict[str, object]:
+    """How far a finished map depends on the class; nothing of one that was stopped or is signed."""
+    yardstick = explanation.yardstick
+    if yardstick is None:
+        return {}
+    rival = None if yardstick.rival is None else asdict(yardstick.rival)
+    return {"specificity": explanation.specificity, "likeness": explanation.likeness, "rival": rival}
 
 
 def csv_text(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -128,18 +142,28 @@ def results(
     opacity: float = OPACITY,
     metrics: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
 ) -> dict[str, bytes]:
-    """The files of one photo, by suffix: the figure, the maps ("<key>" heatmap, "<key>.raw") and the record."""
+    """The files of one photo, by suffix: the figure, the maps (see `_maps`) and the record."""
     title = f"{_heading(subject.photo.name)} · {_heading(subject.spec.label)} · {subject.layer}"
     figure, arrays = io.BytesIO(), io.BytesIO()
     comparison_figure(subject.photo, subject.crop, explanations, title, colours, opacity).save(figure, "PNG")
-    maps = {e.method: e.heatmap for e in explanations} | {f"{e.method}.raw": e.raw for e in explanations}
-    np.savez_compressed(arrays, allow_pickle=False, **maps)
+    np.savez_compressed(arrays, allow_pickle=False, **_maps(explanations))
     text = json.dumps(
         describe_run(subject, explanations, engine, settings, metrics), indent=2, ensure_ascii=False, allow_nan=False
     )
     # bytes of a file's name that are no UTF-8 reach us as lone surrogates: what this writes for them, JSON reads as such
     record = text.encode("utf-8", "backslashreplace") + b"\n"
     return dict(zip(SUFFIXES, (figure.getvalue(), arrays.getvalue(), record), strict=True))
+
+
+def _maps(explanations: Sequence[Explanation]) -> dict[str, NDArray[np.float32]]:
+    """By "<key>" the heat map, by "<key>.raw" the raw one, by "<key>.rival" that for the rival, and the layer's "mean"."""
+    maps = {e.method: e.heatmap for e in explanations} | {f"{e.method}.raw": e.raw for e in explanations}
+    for e in explanations:
+        if e.yardstick is not None:
+            maps["mean"] = e.yardstick.mean
+            if e.yardstick.heatmap is not None:
+                maps[f"{e.method}.rival"] = e.yardstick.heatmap
+    return maps
 
 
 def write_results(folder: Path, stem: str, files: Mapping[str, bytes]) -> Path:

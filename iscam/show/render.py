@@ -155,7 +155,7 @@ def comparison_figure(
     """The photo with the network's crop, then every map with its method, class, probability, seconds and note."""
     from matplotlib.cm import ScalarMappable
 
-    signed = [explanation.against is not None for explanation in explanations]
+    signed = [explanation.signed for explanation in explanations]
     pictures = [("Photo", "what the network sees is framed", crop_on_photo(photo, crop))]
     for explanation, minus in zip(explanations, signed, strict=True):
         picture = draw_map(photo, crop, explanation.heatmap, "overlay", colours, opacity, minus)

@@ -1,4 +1,4 @@
-"""Maps that know nothing of the network, shown beside the methods: a metric that they win says little. The CONTROLS table.
+"""Maps that know nothing of the network, or nothing of its classes: a metric that they win says little. The CONTROLS table.
 
 Importing this module does not load torch.
 """
@@ -19,25 +19,26 @@ SIGMA = 1 / 4  # of the Gaussian, as a share of each side
 
 @dataclass(frozen=True)
 class Control:
-    """One row of CONTROLS: `draw` takes the layer's size, the input's size and a seed, and gives a map (H, W) in [0, 1]."""
+    """One row of CONTROLS: `draw` takes the layer's activations (C, h, w), the input's size and a seed, and gives a map (H, W)
+    in [0, 1]."""
 
     key: str
     label: str
     about: str
-    draw: Callable[[tuple[int, int], tuple[int, int], int], Tensor]
+    draw: Callable[[Tensor, tuple[int, int], int], Tensor]
 
 
-def random_map(cells: tuple[int, int], size: tuple[int, int], seed: int) -> Tensor:
+def random_map(activations: Tensor, size: tuple[int, int], seed: int) -> Tensor:
     """Uniform noise of the layer's size, enlarged as every map is: as coarse and smooth as a method's."""
     import torch
 
     from iscam.engine import normalise, upsample
 
-    noise = torch.rand((1, *cells), generator=torch.Generator().manual_seed(seed))
+    noise = torch.rand((1, *activations.shape[1:]), generator=torch.Generator().manual_seed(seed))
     return normalise(upsample(noise, size))[0]
 
 
-def gaussian_map(cells: tuple[int, int], size: tuple[int, int], seed: int) -> Tensor:
+def gaussian_map(activations: Tensor, size: tuple[int, int], seed: int) -> Tensor:
     """A Gaussian in the middle, where photographers put what they mean."""
     import torch
 
@@ -47,7 +48,7 @@ def gaussian_map(cells: tuple[int, int], size: tuple[int, int], seed: int) -> Te
     return normalise((down[:, None] * across)[None])[0]
 
 
-def fake_map(cells: tuple[int, int], size: tuple[int, int], seed: int) -> Tensor:
+def fake_map(activations: Tensor, size: tuple[int, int], seed: int) -> Tensor:
     """All ones but for one pixel: it masks next to nothing, and so wins metrics that ask only what is lost by masking."""
     import torch
 
@@ -56,12 +57,20 @@ def fake_map(cells: tuple[int, int], size: tuple[int, int], seed: int) -> Tensor
     return heatmap
 
 
+def mean_map(activations: Tensor, size: tuple[int, int], seed: int) -> Tensor:
+    """The mean of the layer's activations: where it finds something, of no class (LaFAM, arXiv 2407.06059)."""
+    from iscam.engine import normalise, upsample
+
+    return normalise(upsample(activations.mean(0)[None], size))[0].cpu()
+
+
 CONTROLS = {
     row.key: row
     for row in (
         Control("random", "Random", "noise as coarse as the layer's maps", random_map),
         Control("gaussian", "Gaussian", "a blob in the middle of the photo", gaussian_map),
         Control("fake-cam", "Fake-CAM", "all ones but for one pixel", fake_map),
+        Control("lafam", "LaFAM", "the mean of the layer's activations, the same for every class", mean_map),
     )
 }
 LABELS = {key: row.label for key, row in METHODS.items()} | {key: row.label for key, row in CONTROLS.items()}

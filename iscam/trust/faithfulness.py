@@ -44,15 +44,16 @@ def control(analysis: Analysis, key: str, class_index: int, category: str, seed:
     >>> control(analysis, "gaussian", 1, "cat").heatmap.max()
     np.float32(1.0)
     """
-    (height, width), (rows, columns) = analysis.forward.image.shape[2:], analysis.forward.activations.shape[1:]
+    height, width = analysis.forward.image.shape[2:]
     photo = analysis.photo
     digest = photo.sha256 or hashlib.sha256(photo.image.tobytes()).hexdigest()  # a PIL image comes without one
     own = (seed + int(digest[:12], 16)) % 2**32
-    heatmap = CONTROLS[key].draw((rows, columns), (height, width), own).numpy()
+    heatmap = CONTROLS[key].draw(analysis.forward.activations, (height, width), own).numpy()
     return Explanation(
         method=key,
         target=Prediction(class_index, category, float(analysis.probabilities[class_index])),
-        against=None,
+        rivals=(),
+        signed=False,
         weights=None,
         raw=heatmap,
         heatmap=heatmap,
@@ -82,7 +83,7 @@ def assess(
         seed: of the noise that ROAD adds.
 
     Raises:
-        ValueError: an unknown metric, a contrast, or a network that gives no finite scores; one sentence.
+        ValueError: an unknown metric, a signed map, or a network that gives no finite scores; one sentence.
         Stopped: `stop` was set before all was measured.
 
     >>> import iscam
@@ -94,7 +95,7 @@ def assess(
     """
     if unknown := [key for key in metrics if key not in METRICS]:
         raise ValueError(f"There is no metric {unknown[0]!r}: choose from {', '.join(METRICS)}.")
-    if explanation.against is not None:
+    if explanation.signed:
         raise ValueError("The map of a contrast is signed, so it cannot mask a photo.")
     case = _measurement(explainer, analysis, explanation, again, stop)
     seen = None if box is None else on_map(box, analysis.crop, (case.heatmap.shape[1], case.heatmap.shape[0]))
@@ -103,7 +104,8 @@ def assess(
     values: dict[str, float] = {}
     curves: dict[str, Curve] = {}
     for key, row in METRICS.items():
-        if key not in metrics or (row.needs == "box" and not area):
+        missing = (row.needs == "box" and not area) or (row.needs == "class" and explanation.specificity is None)
+        if key not in metrics or missing:
             continue
         found = row.measure(case)
         if isinstance(found, Curve):
@@ -137,7 +139,7 @@ def _measurement(
             raise Stopped
         return torch.from_numpy(found.heatmap).to(image)
 
-    return Measurement(score, explain, image, heatmap)
+    return Measurement(score, explain, image, heatmap, specificity=explanation.specificity)
 
 
 def turns(explanation: Explanation, steps: int) -> NDArray[np.uint8]:

@@ -31,7 +31,8 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels o
 @dataclass(frozen=True, eq=False)
 class Measurement:
     """What a metric may ask: a map (H, W) of an input (1, 3, H, W), what the network says of other inputs, and its map of
-    them; a box that the network sees, if there is one; the steps of curves and the seed of noise."""
+    them; a box that the network sees, if there is one; the steps of curves and the seed of noise; how far the map differs from
+    that for another class, if that is known."""
 
     score: Score
     explain: Explain
@@ -40,6 +41,7 @@ class Measurement:
     box: Box | None = None
     steps: int = CURVE_STEPS
     seed: int = 0
+    specificity: float | None = None
 
     @cached_property
     def confidences(self) -> tuple[float, float]:
@@ -51,7 +53,8 @@ class Measurement:
 class Metric:
     """One row of METRICS. Values are fractions, 0..1 (ROAD: -0.5..0.5); `better` is "higher" or "lower".
 
-    `needs` is "masked" (two passes), "curve" (a pass per step), "explain" (the method once more), "impute", or "box".
+    `needs` is "masked" (two passes), "curve" (a pass per step), "explain" (the method once more), "impute", "box", or
+    "class" (the map for another).
     `measure` gives the value, or the curve whose area it is; `binary` is one that is 0 or 1 for a single photo.
     """
 
@@ -143,6 +146,11 @@ def _in_the_box(measure: Callable[[Tensor, Box], float]) -> Callable[[Measuremen
     return of
 
 
+def _of_the_class(case: Measurement) -> float:
+    assert case.specificity is not None
+    return case.specificity
+
+
 METRICS = {
     row.key: row
     for row in (
@@ -230,6 +238,15 @@ METRICS = {
             "the map's sum in the box over its whole sum, to be held against the box's share of the area",
             "https://arxiv.org/abs/1910.01279",
             _in_the_box(energy),
+        ),
+        Metric(
+            "specificity",
+            "Class specificity",
+            "higher",
+            "class",
+            "1 - Pearson's correlation of the map and the same method's map for the most probable other class",
+            "https://arxiv.org/abs/1912.09818",
+            _of_the_class,
         ),
     )
 }

@@ -22,6 +22,8 @@ ALL_ROWS = f"document.querySelectorAll('#trust tr').length === {1 + len(ROWS)}"
 ALL_IN_THE_BOX = f"""[...document.querySelectorAll('#trust td:last-child')]
     .filter(cell => cell.innerText.trim() === '100.0').length === {len(ROWS)}"""
 LINES = "document.querySelectorAll('#curve-{0} .mark-line path').length"
+ALL_LINES = f"{LINES.format('deletion')} === {len(ROWS)} && {LINES.format('insertion')} === {len(ROWS)}"
+OF_CONTROLS = ROWS[len(METHODS) :]
 
 
 def table(page: Page) -> dict[str, dict[str, str]]:
@@ -39,7 +41,7 @@ def opened(page: Page) -> dict[str, dict[str, str]]:
     """The tab with the figures of the opening example."""
     wait_for_status(page, "An example")
     open_tab(page, "Faithfulness")
-    page.wait_for_function(f"{LINES.format('deletion')} === 7 && {LINES.format('insertion')} === 7")
+    page.wait_for_function(ALL_LINES)
     return table(page)
 
 
@@ -60,10 +62,12 @@ def test_slow_figures_are_worked_out_on_demand(browser: BrowserContext, app: Ser
         wait_for_status(page, "Done")
         open_tab(page, "Faithfulness")
         page.get_by_label("ADCC").check()
-        page.wait_for_function("document.querySelectorAll('#trust td:not(:empty)').length === 4 * 6")
+        page.wait_for_function(
+            f"document.querySelectorAll('#trust td:not(:empty)').length === {6 * (1 + len(CONTROLS))}"
+        )
         wait_for_status(page, "Done")
         found = table(page)
-        assert list(found) == ["CAM", *ROWS[-3:]] and list(found["CAM"])[5:] == ["ADCC"]
+        assert list(found) == ["CAM", *OF_CONTROLS] and list(found["CAM"])[5:] == ["ADCC"]
         assert 0 < float(found["Gaussian control"]["ADCC"]) <= 100
 
 
@@ -145,7 +149,7 @@ def test_stop_keeps_the_rows_that_are_there(browser: BrowserContext, app: Served
         press(page, "Stop")
         page.get_by_role("button", name="Explain", exact=True).wait_for()
         found = table(page)
-        assert list(found) == ["IS-CAM", "Grad-CAM", *ROWS[-3:]] and all(row["Deletion"] for row in found.values())
+        assert list(found) == ["IS-CAM", "Grad-CAM", *OF_CONTROLS] and all(row["Deletion"] for row in found.values())
         assert found["Grad-CAM"]["ADCC"] and not found["IS-CAM"]["ADCC"]
         wait_for_status(page, "Stopped")
         page.locator("#perturbed strong", has_text="IS-CAM").wait_for()
@@ -173,6 +177,6 @@ def test_the_figures_follow_the_next_question(page: Page) -> None:
     for category in ("golf ball", "cat"):
         choose(page, "Target class", category)
         page.locator("#trust", has_text=f"Figures for {category} (").wait_for()
-        page.wait_for_function(f"{LINES.format('deletion')} === 7 && {LINES.format('insertion')} === 7")
+        page.wait_for_function(ALL_LINES)
         wait_for_status(page, "Done")
         assert list(table(page)) == ROWS and page.locator("#trust .warning").count() == (category != "cat")

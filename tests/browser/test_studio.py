@@ -224,7 +224,7 @@ def test_the_zip_holds_the_maps_and_its_command_makes_them_again(page: Page, tmp
     files = export(page)
     assert set(files) == {"chelsea.iscam.png", "chelsea.iscam.npz", "chelsea.iscam.json", "command.txt"}
     maps = maps_of(files["chelsea.iscam.npz"])
-    assert set(maps) == {*METHODS, *(f"{method}.raw" for method in METHODS)}
+    assert set(maps) == {"mean", *METHODS, *(f"{method}.{kind}" for method in METHODS for kind in ("raw", "rival"))}
     record = json.loads(files["chelsea.iscam.json"])
     for method in METHODS:
         assert maps[method].shape == (128, 128) and maps[f"{method}.raw"].shape == (8, 8)

@@ -14,6 +14,8 @@ from statistics import median
 
 from playwright.sync_api import Page, sync_playwright
 
+from iscam.methods import DEFAULT_METHODS
+from iscam.trust.controls import CONTROLS
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
 from tests.serving import ROOT, running_app
 
@@ -86,7 +88,8 @@ def explained(page: Page, example: str, found: dict[str, list[float]]) -> None:
         page.wait_for_function(FINISHED)
         page.wait_for_timeout(300)
     tab = page.get_by_role("tab", name="Faithfulness", exact=True).click
-    curves = "() => document.querySelectorAll('#curve-deletion .mark-line path').length === 7"
+    lines = len(DEFAULT_METHODS) + len(CONTROLS)
+    curves = f"() => document.querySelectorAll('#curve-deletion .mark-line path').length === {lines}"
     found["figures of the maps, with curves"].append(seconds(tab, page, curves))
     page.wait_for_timeout(500)
     for key in ("ArrowRight", "ArrowLeft"):

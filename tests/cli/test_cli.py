@@ -15,7 +15,6 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -109,6 +108,10 @@ def is_one_sentence(text: str) -> bool:
     )
 
 
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+
 def is_prediction(value: object) -> bool:
     return (
         isinstance(value, dict)
@@ -132,7 +135,8 @@ def test_a_photo_leaves_the_three_files_of_the_contract(tmp_path: Path, explain:
     assert names(out) == files_of("on its side")
 
     maps = maps_of(out, photo.stem)
-    assert sorted(maps) == sorted([*methods, *(f"{method}.raw" for method in methods)])
+    rivals = [f"{method}.rival" for method in methods if METHODS[method].class_specific]
+    assert sorted(maps) == sorted([*methods, *(f"{method}.raw" for method in methods), *rivals, "mean"])
     for method in methods:
         heatmap, raw = maps[method], maps[f"{method}.raw"]
         assert (heatmap.shape, raw.shape) == ((128, 128), (8, 8))
@@ -175,7 +179,14 @@ def test_a_photo_leaves_the_three_files_of_the_contract(tmp_path: Path, explain:
     assert probabilities == sorted(probabilities, reverse=True)
     assert list(record["methods"]) == list(methods)
     for method, row in record["methods"].items():
-        assert list(row) == ["seconds", "forward_passes", "estimated_error", "complete", "note"]
+        assert list(row)[:5] == ["seconds", "forward_passes", "estimated_error", "complete", "note"]
+        assert list(row)[5:] == ["specificity", "likeness", "rival"]
+        assert row["likeness"] == pytest.approx(correlation(maps[method], maps["mean"]), abs=1e-6)
+        if METHODS[method].class_specific:
+            assert row["specificity"] == pytest.approx(1 - correlation(maps[method], maps[f"{method}.rival"]), abs=1e-6)
+            assert is_prediction(row["rival"]) and row["rival"] == record["predictions"][1]
+        else:
+            assert row["specificity"] is row["rival"] is None
         assert type(row["seconds"]) is float
         assert row["seconds"] >= 0
         assert type(row["forward_passes"]) is int
@@ -206,7 +217,7 @@ def test_every_setting_reaches_the_method_and_the_record(
     assert explain(photo, *options, *chosen, "--out", tmp_path / "out")[0] == 0
 
     asking, request = asked[0]
-    assert asdict(request.settings) == settings
+    assert request.settings.record() == settings
     assert asking.tolerance == 0.25
     record = record_of(tmp_path / "out", "a")
     assert record["settings"] == {**settings, "tolerance": 0.25}
@@ -393,6 +404,11 @@ WRONG: dict[str, tuple[list[str], Iterable[str]]] = {
     "cam without such a head": (["--model", "vgg16", "--methods", "grad-cam,cam"], ["VGG-16", "CAM needs"]),
     "cam at another layer": (["--methods", "cam", "--layer", "layer2"], ["layer3", "layer2"]),
     "contrast of one map": (["--methods", "cam,eigen-cam", "--against", "dog"], ["Eigen-CAM", "--against"]),
+    "rivals of one map": (["--methods", "cam,eigen-cam", "--rivals", "all"], ["Eigen-CAM", "--rivals"]),
+    "two kinds of contrast": (["--against", "dog", "--rivals", "cat"], ["--against", "--rivals"]),
+    "no number of rivals": (["--rivals", "nearest:0"], ["nearest:0", "nearest:3"]),
+    "signed without rivals": (["--signed"], ["signed", "rivals"]),
+    "strength above 1": (["--rivals", "all", "--strength", "1.5"], ["1.5", "between 0 and 1"]),
     "model and checkpoint": (["--model", "resnet18", "--arch", "resnet18"], ["--model", "--arch", "--checkpoint"]),
     "arch alone": (["--arch", "resnet18"], ["--arch", "--checkpoint"]),
     "checkpoint alone": (["--checkpoint", "x.pth"], ["--arch", "--checkpoint"]),
@@ -518,6 +534,23 @@ def test_two_classes_are_contrasted(tmp_path: Path, explain: Line) -> None:
 
 
 @pytest.mark.usefixtures("no_figure")
+def test_a_class_is_held_against_its_rivals(tmp_path: Path, explain: Line) -> None:
+    """In [0, 1], or signed; the record names the settings, and the rivals that they come to, the most probable first."""
+    photo = picture(tmp_path / "a.jpg")
+    options = ("--methods", "cam,grad-cam", "--rivals", "nearest:3", "--strength", 0.5)
+    assert explain(photo, *options, "--out", tmp_path / "plain")[0] == 0
+    record, maps = record_of(tmp_path / "plain", "a"), maps_of(tmp_path / "plain", "a")
+    settings = {"rivals": "nearest:3", "strength": 0.5, "signed": False}
+    assert settings.items() <= record["settings"].items()
+    assert all(is_prediction(rival) for rival in record["rivals"]) and record["rivals"] == record["predictions"][1:4]
+    assert all((maps[method].min(), maps[method].max()) == (0, 1) for method in ("cam", "grad-cam"))
+    assert explain(photo, *options, "--signed", "--out", tmp_path / "signed")[0] == 0
+    record, maps = record_of(tmp_path / "signed", "a"), maps_of(tmp_path / "signed", "a")
+    assert record["settings"]["signed"] is True and "specificity" not in record["methods"]["cam"]
+    assert all(np.abs(maps[method]).max() == 1 for method in ("cam", "grad-cam"))
+
+
+@pytest.mark.usefixtures("no_figure")
 @pytest.mark.parametrize(("text", "index"), [("7", 7), ("gas pump", 7), ("GAS Pump", 7), ("010", 10)])
 def test_the_target_is_an_index_or_a_category(tmp_path: Path, explain: Line, text: str, index: int) -> None:
     assert explain(picture(tmp_path / "a.jpg"), "--target", text, "--out", tmp_path)[0] == 0
@@ -535,6 +568,8 @@ def test_the_target_is_an_index_or_a_category(tmp_path: Path, explain: Line, tex
         (("--target", ""), ["0 to 10"]),
         (("--target", "dog", "--against", "horn"), ["french horn (6)"]),
         (("--target", "dog", "--against", "4"), ["--target", "--against", "same class"]),
+        (("--target", "dog", "--rivals", "4"), ["--target", "--rivals", "same class"]),
+        (("--rivals", "horn"), ["french horn (6)"]),
     ],
 )
 def test_a_class_that_is_none_is_refused_before_any_photo(

@@ -34,7 +34,7 @@ def test_activations_and_logits_equal_the_twin(name: str) -> None:
 def test_gradients_equal_the_twin(name: str, frozen: bool) -> None:
     network = tiny_models.build(name).requires_grad_(not frozen)
     image = tiny_models.sample(network)
-    found = capture.gradients(network, network.layer, image, 2)
+    found = capture.gradients(network, network.layer, image, [[2]])[0]
     twin = reference.gradients(copy.deepcopy(network).double(), network.layer, image.double(), 2)
     torch.testing.assert_close(found.double(), twin, atol=1e-5, rtol=1e-4)
     assert all(parameter.grad is None for parameter in network.parameters())

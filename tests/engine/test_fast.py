@@ -75,11 +75,15 @@ def test_maps_of_photo11_are_near_the_exact_ones(
         (CONTRAST, SIDE),
         ({"target": "parachute"}, None),
         ({"tolerance": 0.003}, None),
+        ({"rivals": "nearest:3"}, SIDE),
+        ({"rivals": "all", "weighting": "logit"}, SIDE),
+        ({"rivals": "cat", "target": "dog", "signed": True}, SIDE),
+        ({"method": "score-cam", "rivals": "nearest:3", "strength": 0.6}, SIDE),
     ],
     ids=str,
 )
 def test_other_questions_are_answered_as_near(asked: dict[str, Any], side: int | None) -> None:
-    """Score-CAM, SS-CAM, contrasts, an improbable class, a finer tolerance."""
+    """Score-CAM, SS-CAM, contrasts of both kinds, an improbable class, a finer tolerance."""
     assert_near_exact(*exact_of(CHELSEA, side), CHELSEA, **asked)
 
 

@@ -10,7 +10,19 @@ import torch
 from torch import Tensor
 
 from iscam.engine import ladder as rungs
-from iscam.engine.ladder import GRID, NOTHING, Rung, average, averaged, doubled, halved, ladder, learnt, normed_weights
+from iscam.engine.ladder import (
+    GRID,
+    NOTHING,
+    Rung,
+    average,
+    averaged,
+    doubled,
+    halved,
+    ladder,
+    learnt,
+    normed_weights,
+    standing_for,
+)
 from iscam.engine.passes import Probe
 from iscam.path import MAX_STEPS, PATHS, integration_path
 from iscam.settings import WEIGHTINGS
@@ -24,6 +36,11 @@ def on_path(steps: int, path: str = "linear") -> list[Probe]:
 
 def noisy(samples: int) -> list[Probe]:
     return [Probe(noise=(11, j)) for j in range(samples)]
+
+
+def z_of(rung: Rung, blank: Tensor, logits: Tensor, column: int, scale: str) -> Tensor:
+    """z (C,) of the class in one column."""
+    return standing_for(average(rung, blank, logits, [column], scale)[:, 0], scale)
 
 
 def slow_average(logits: Tensor, column: int, weighting: str) -> Tensor:
@@ -51,7 +68,7 @@ class Straight:
         return torch.stack(rows) if rows else torch.empty(0, CHANNELS, CLASSES)
 
     def average(self, rung: Rung, weighting: str) -> Tensor:
-        return average(rung, self.blank, self.logits(rung.probes), COLUMN, weighting)
+        return z_of(rung, self.blank, self.logits(rung.probes), COLUMN, weighting)
 
 
 def assert_equal(found: Tensor, wanted: Tensor, tolerance: float = 1e-4) -> None:
@@ -162,7 +179,7 @@ def test_the_last_rung_is_the_average_itself(probes: list[Probe], weighting: str
     """Whatever the logits and the blank photo's are: a slow loop over channels and points gives the same."""
     logits, blank = 3 * torch.randn(len(probes), CHANNELS, CLASSES), 100 * torch.randn(CLASSES)
     for column in range(CLASSES):
-        found = average(ladder(probes)[-1], blank, logits, column, weighting)
+        found = z_of(ladder(probes)[-1], blank, logits, column, weighting)
         assert_equal(found, slow_average(logits, column, weighting))
 
 
@@ -175,7 +192,7 @@ def test_known_noise_samples_stand_for_the_others(weighting: str) -> None:
         known = [probes.index(probe) for probe in rung.probes]
         taken = logits[known].mean(0).repeat(5, 1, 1)
         taken[known] = logits[known]
-        found = average(rung, blank, logits[known], COLUMN, weighting)
+        found = z_of(rung, blank, logits[known], COLUMN, weighting)
         assert_equal(found, slow_average(taken, COLUMN, weighting))
 
 
@@ -194,7 +211,7 @@ def test_a_constant_on_all_logits_changes_only_mean_logits(weighting: str) -> No
     straight = Straight()
     for rung in ladder(on_path(50))[1:]:
         logits = straight.logits(rung.probes)
-        moved = average(rung, straight.blank + 5, logits + 5, COLUMN, weighting)
+        moved = z_of(rung, straight.blank + 5, logits + 5, COLUMN, weighting)
         before = straight.average(rung, weighting)
         torch.testing.assert_close(moved, before + 5 if weighting == "logit" else before, rtol=1e-4, atol=1e-4)
 
@@ -222,7 +239,7 @@ def test_a_mix_is_learnt_from_channels_that_follow_it(monkeypatch: pytest.Monkey
     found, blank, logits, points = taught(rung, shares)
     torch.testing.assert_close(found.mix, wanted, rtol=0, atol=1e-4)
     for weighting in WEIGHTINGS:  # the average over the points, from the rung's probes alone
-        z = average(found, blank, logits, COLUMN, weighting)
+        z = z_of(found, blank, logits, COLUMN, weighting)
         assert_equal(z, slow_average(points, COLUMN, weighting), 1e-3)
 
 
@@ -303,7 +320,7 @@ def test_very_improbable_classes_keep_their_proportions() -> None:
     probes = on_path(10)
     logits, blank = torch.randn(10, 70, CLASSES), torch.randn(CLASSES)
     logits[..., COLUMN] = -28 + 0.01 * torch.randperm(70)
-    weights = normed_weights(average(ladder(probes)[-1], blank, logits, COLUMN, "probability"), "probability")
+    weights = normed_weights(z_of(ladder(probes)[-1], blank, logits, COLUMN, "probability"), "probability")
     wanted = logits.double().softmax(-1)[..., COLUMN].mean(0)
     assert 1e-14 < float(wanted.min()) < 1e-12
     assert torch.equal(weights.argsort(), wanted.argsort())
@@ -315,6 +332,6 @@ def test_certain_and_impossible_classes_stay_finite(logit: float) -> None:
     """A probability that float32 rounds to 0 or 1 has a logit all the same."""
     logits = torch.zeros(1, CHANNELS, CLASSES)
     logits[..., COLUMN] = logit
-    z = average(ladder(on_path(1))[-1], torch.zeros(CLASSES), logits, COLUMN, "probability")
+    z = z_of(ladder(on_path(1))[-1], torch.zeros(CLASSES), logits, COLUMN, "probability")
     assert z.isfinite().all()
     assert (z.sign() == math.copysign(1, logit)).all()

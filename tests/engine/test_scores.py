@@ -10,13 +10,14 @@ import torch
 
 from iscam import LoadedModel
 from iscam.engine import backend, scores
-from iscam.engine.passes import Probe
+from iscam.engine.passes import Passes, Probe
 from iscam.engine.table import ScoreTable
 from iscam.explain import Explainer
 from tests import tiny_models
 from tests.cases import RowCounter
 
 Tiny = Callable[..., LoadedModel]
+SCALES = ("logit", "probability")
 
 
 def test_no_pair_is_run_twice(tiny: Tiny) -> None:
@@ -139,10 +140,13 @@ def test_the_table_gives_back_what_was_put_in() -> None:
     table.reserve(wanted, [7])
     logits = fill(table, wanted, 6, 40)
     for index in range(40):
-        found, probabilities, known = table.read(wanted, index)
-        torch.testing.assert_close(found, logits[..., index])
-        torch.testing.assert_close(probabilities, logits.softmax(-1)[..., index])
-        assert known.all()
+        for row, probe in enumerate(wanted):
+            found, probabilities = (table.averages(Passes((probe,), (1.0,), scale), [index])[:, 0] for scale in SCALES)
+            torch.testing.assert_close(found, logits[row, :, index])
+            torch.testing.assert_close(probabilities, logits.softmax(-1)[row, :, index])
+    mean = table.averages(Passes(tuple(wanted), (0.5, 0.25, 0.25)), [7, 3])
+    shares = torch.tensor([0.5, 0.25, 0.25])[:, None, None]
+    torch.testing.assert_close(mean, (shares * logits.softmax(-1)[..., [7, 3]]).sum(0))
     assert table.passes == 18
 
 
@@ -154,10 +158,11 @@ def test_a_store_that_is_full_keeps_the_probable_and_the_wanted_classes_exactly(
     table.reserve(probes(5), [3])
     assert table.bytes_used <= 10 * 4 * 5 * 200
     for index in (3, 999, 850):
-        found, probabilities, known = table.read(probes(2), index)
-        assert known.all()
-        torch.testing.assert_close(found, first[..., index])
-        torch.testing.assert_close(probabilities, first.softmax(-1)[..., index])
+        found, probabilities = (
+            table.averages(Passes(tuple(probes(2)), (0.5, 0.5), scale), [index]) for scale in SCALES
+        )
+        torch.testing.assert_close(found[:, 0], first[..., index].mean(0))
+        torch.testing.assert_close(probabilities[:, 0], first.softmax(-1)[..., index].mean(0))
 
 
 def test_a_class_that_was_not_kept_is_run_again_rather_than_guessed() -> None:

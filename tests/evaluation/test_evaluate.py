@@ -388,7 +388,7 @@ def test_rows_of_other_settings_are_not_mixed(tmp_path: Path, evaluate: Run) -> 
     """Refused, with the setting named and nothing changed; another limit is no other setting, and controls may be named."""
     folder, out = photos(tmp_path / "in", 3), tmp_path / "out"
     assert evaluate(folder, *QUICK, "--limit", 1, "--out", out)[0] == 0
-    assert len(read_rows(out)) == 4
+    assert len(read_rows(out)) == 1 + len(CONTROLS)
     assert evaluate(folder, *QUICK, "--out", out)[0] == 0
     whole = contents(out)
     assert evaluate(folder, *QUICK[2:], "--methods", "random,grad-cam", "--out", out)[0] == 0
@@ -639,9 +639,26 @@ def test_what_several_processes_refuse_is_said_in_a_sentence(undisturbed: tuple[
     assert "DistBackendError" not in run.stderr and "Connection closed" not in run.stderr
 
 
+def test_contrastive_maps_are_rows_of_their_own(tmp_path: Path, evaluate: Run) -> None:
+    """Beside the plain ones; a method of no class has but one row. Specificity is measured where there is any."""
+    folder, out = photos(tmp_path / "in", 2), tmp_path / "out"
+    asked = ("--methods", "cam,eigen-cam", "--metrics", "average-drop,specificity", "--rivals", "none,nearest:2,all")
+    assert evaluate(folder, *asked, "--strength", "0.5", "--out", out)[0] == 0
+    rows = read_rows(out)
+    names = ["cam", "cam rivals=nearest:2 strength=0.5", "cam rivals=all strength=0.5", "eigen-cam"]
+    assert [row["method"] for row in rows if row["file"] == rows[0]["file"]] == [*names, *CONTROLS]
+    plain, held = (float(rows[place]["specificity"]) for place in (0, 2))
+    assert 0 < plain < held < 2
+    assert rows[3]["specificity"] == "" and rows[-1]["specificity"] == ""
+    explainer = iscam.Explainer(iscam.load_model("photo11"))
+    analysis = explainer.analyse(folder / rows[0]["file"])
+    wanted = explainer.explain(analysis, "cam", rivals="all", strength=0.5).specificity
+    assert held == pytest.approx(wanted, abs=1e-5)
+
+
 def test_the_defaults_are_those_of_the_page() -> None:
     """Default methods and the metrics that need no more than passes."""
     from iscam.trust.metrics import DEFAULT_METRICS
 
     assert DEFAULT_METHODS == ("is-cam", "score-cam", "grad-cam", "grad-cam++")
-    assert set(METRICS) - set(DEFAULT_METRICS) == {"adcc", "road", "pointing", "energy"}
+    assert set(METRICS) - set(DEFAULT_METRICS) == {"adcc", "road", "pointing", "energy", "specificity"}

@@ -124,9 +124,9 @@ def test_vit_patches_have_gradients_at_the_default_layer_only_before_the_last_at
     """Behind it only the class token is read, so the table offers no layer there."""
     model = loaded("vit_b_16")
     image = model.transforms(noise_photo())[None]
-    assert capture.gradients(model.network, VIT_LAYER, image, 1).abs().amax((1, 2)).count_nonzero() == 768
+    assert capture.gradients(model.network, VIT_LAYER, image, [[1]])[0].abs().amax((1, 2)).count_nonzero() == 768
     for unread in ("encoder.layers.encoder_layer_11", "encoder.ln"):
-        assert not capture.gradients(model.network, unread, image, 1).any()
+        assert not capture.gradients(model.network, unread, image, [[1]])[0].any()
         assert unread not in model.layers
 
 

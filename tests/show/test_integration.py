@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from iscam import Analysis, Explainer, Explanation, LoadedModel, Progress
-from iscam.engine.passes import Probe
+from iscam.engine.passes import Passes, Probe
 from iscam.engine.table import ScoreTable
 from iscam.path import PATHS, integration_path
 from iscam.settings import WEIGHTINGS
@@ -88,8 +88,9 @@ def test_weights_near_nothing_and_near_one_are_as_exact(tiny: Tiny, bias: float)
     analysis = explainer.analyse(photo_of(model))
     found = integrate(explainer, analysis, 1, 3)
     for n, heatmap in enumerate(found.heatmaps, 1):
-        _, probabilities, _ = analysis.table.read([Probe(m) for m in found.multipliers[:n]], 1)
-        weights = probabilities.double().mean(0)
+        weights = torch.zeros(len(analysis.forward.activations), dtype=torch.double)
+        for m in found.multipliers[:n]:
+            weights += analysis.table.averages(Passes((Probe(m),), (1.0,)), [1])[:, 0].double()
         wanted = reference.heatmap(
             reference.weighted_sum(weights / weights.max(), analysis.forward.activations.double()), heatmap.shape
         )

@@ -33,7 +33,8 @@ def explanation(heatmap: np.ndarray, **changes: Any) -> Explanation:
     fields: dict[str, Any] = {
         "method": "is-cam",
         "target": Prediction(3, r"tabby $\frac$ cat", 0.5),
-        "against": None,
+        "rivals": (),
+        "signed": False,
         "weights": None,
         "raw": heatmap[::8, ::8],
         "heatmap": heatmap.astype(np.float32),

@@ -15,6 +15,7 @@ from iscam.project import EXAMPLES
 from iscam.results import Outcome, Stopped
 from iscam.trust import CONTROLS, METRICS, assess, control
 from iscam.trust.faithfulness import on_map
+from tests import reference
 from tests.trust.cases import case
 
 
@@ -27,9 +28,11 @@ def test_a_box_on_the_photo_is_found_on_the_map() -> None:
 def test_an_all_ones_map_drops_nothing_and_a_blank_one_everything_but_no_number() -> None:
     explainer, analysis, explanation = case("photo11", EXAMPLES / "chelsea.jpg")
     whole = replace(explanation, heatmap=np.ones_like(explanation.heatmap))
-    box, every = (0.0, 0.0, 9999.0, 9999.0), tuple(METRICS)
+    box, every = (0.0, 0.0, 9999.0, 9999.0), tuple(key for key in METRICS if key != "specificity")
     again = Asked(whole)
-    found = assess(explainer, analysis, whole, every, again, box).values
+    found = assess(
+        explainer, analysis, whole, tuple(METRICS), again, box
+    ).values  # a map that is one value has no correlation
     assert list(found) == list(every) and again.times == 1
     assert found["average-drop"] == pytest.approx(0, abs=1e-5) and found["adcc"] == 0
     blank = replace(explanation, heatmap=np.zeros_like(explanation.heatmap))
@@ -37,6 +40,15 @@ def test_an_all_ones_map_drops_nothing_and_a_blank_one_everything_but_no_number(
     assert all(np.isfinite(value) for value in found.values()) and found["average-drop"] > 0.5
     # without an order, pixels go in raster order either way, so that removing high ones first is removing low ones first
     assert found["road"] == pytest.approx(0, abs=1e-6)
+
+
+def test_specificity_is_one_less_the_correlation_with_the_rivals_map() -> None:
+    """By the maps themselves; of a control there is none, and nothing is run for it."""
+    explainer, analysis, explanation = case("photo11", EXAMPLES / "chelsea.jpg")
+    found = assess(explainer, analysis, explanation, ("specificity",)).values["specificity"]
+    other = explainer.explain(analysis, explanation.method, analysis.predictions[1].index).heatmap
+    assert found == pytest.approx(1 - np.corrcoef(explanation.heatmap.ravel(), other.ravel())[0, 1], abs=1e-3)
+    assert assess(explainer, analysis, control(analysis, "lafam", 0, "x"), ("specificity",)).values == {}
 
 
 def test_fake_cam_drops_next_to_nothing_and_a_blob_does_not() -> None:
@@ -193,9 +205,8 @@ def test_controls_know_nothing_of_the_class_and_are_the_same_for_the_same_photo(
         assert first.heatmap.shape == tuple(analysis.forward.image.shape[2:]) and first.heatmap.dtype == np.float32
         assert (first.heatmap.min(), first.heatmap.max()) == (0, 1)
         assert np.array_equal(first.heatmap, control(explainer.analyse(EXAMPLES / "chelsea.jpg"), key, 5, "y").heatmap)
-        changes = key == "random"
-        assert np.array_equal(first.heatmap, control(other, key, 0, "x").heatmap) != changes
-        assert np.array_equal(first.heatmap, control(analysis, key, 0, "x", seed=1).heatmap) != changes
+        assert np.array_equal(first.heatmap, control(other, key, 0, "x").heatmap) != (key in ("random", "lafam"))
+        assert np.array_equal(first.heatmap, control(analysis, key, 0, "x", seed=1).heatmap) != (key == "random")
 
 
 def test_a_photo_without_a_file_has_its_controls_too() -> None:
@@ -207,10 +218,12 @@ def test_a_photo_without_a_file_has_its_controls_too() -> None:
 
 
 def test_controls_look_as_they_are_called() -> None:
-    """A symmetric blob whose height at a quarter of the side is that of one sigma; all ones but one; noise of the layer."""
-    fake = CONTROLS["fake-cam"].draw((4, 4), (9, 7), 0)
+    """A symmetric blob whose height at a quarter of the side is that of one sigma; all ones but one; noise of the layer; the
+    mean of its channels."""
+    layer = torch.rand(3, 4, 4)
+    fake = CONTROLS["fake-cam"].draw(layer, (9, 7), 0)
     assert int((fake == 1).sum()) == 62 and fake[0, 0] == 0
-    blob = CONTROLS["gaussian"].draw((4, 4), (81, 41), 0)
+    blob = CONTROLS["gaussian"].draw(layer, (81, 41), 0)
     assert (
         blob[40, 20] == 1
         and torch.allclose(blob, blob.flip(0), atol=1e-6)
@@ -218,5 +231,7 @@ def test_controls_look_as_they_are_called() -> None:
     )
     corner = np.exp(-4)
     assert float(blob[60, 20]) == pytest.approx((np.exp(-0.5) - corner) / (1 - corner), abs=1e-4)
-    noise = CONTROLS["random"].draw((4, 4), (64, 64), 3)
+    mean = reference.heatmap(layer.double().mean(0), (9, 7))
+    assert torch.allclose(CONTROLS["lafam"].draw(layer, (9, 7), 0).double(), mean, atol=1e-5)
+    noise = CONTROLS["random"].draw(layer, (64, 64), 3)
     assert float((noise[:, 1:] - noise[:, :-1]).abs().max()) < 0.2  # smooth, as a map of 4 x 4 cells is

@@ -186,11 +186,12 @@ def test_imputed_pixels_bear_noise_of_their_seed() -> None:
 
 def test_the_table_is_the_contracts() -> None:
     assert list(METRICS) == [
-        *("average-drop", "increase", "average-gain", "insertion", "deletion", "adcc", "road", "pointing", "energy")
+        *("average-drop", "increase", "average-gain", "insertion", "deletion", "adcc", "road", "pointing", "energy"),
+        "specificity",
     ]
     assert {key for key, row in METRICS.items() if row.better == "lower"} == {"average-drop", "deletion"}
     assert all("{" not in metrics.protocol(key, 7) for key in METRICS) and "7 steps" in metrics.protocol("deletion", 7)
-    assert list(CONTROLS) == ["random", "gaussian", "fake-cam"] and not CONTROLS.keys() & METHODS.keys()
+    assert list(CONTROLS) == ["random", "gaussian", "fake-cam", "lafam"] and not CONTROLS.keys() & METHODS.keys()
     assert LABELS["is-cam"] == "IS-CAM" and LABELS["fake-cam"] == "Fake-CAM"
 
 

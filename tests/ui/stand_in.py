@@ -112,7 +112,8 @@ class StandIn:
         return Explanation(
             method=method,
             target=Prediction(index, CATEGORIES[index], 0.25),
-            against=None if against is None else Prediction(against, CATEGORIES[against], 0.1),
+            rivals=() if against is None else (Prediction(against, CATEGORIES[against], 0.1),),
+            signed=against is not None,
             weights=None,
             raw=heatmap[::15, ::15],
             heatmap=heatmap - (against is not None),

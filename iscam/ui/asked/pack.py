@@ -72,7 +72,7 @@ def zip_file(shown: Shown, metrics: Mapping[str, Mapping[str, float]]) -> str:
     """The path of a zip with the results, in the folder from which a page may download."""
     subject, look, terms = shown.subject, shown.look, shown.terms
     assert subject is not None
-    recorded = asdict(terms.settings) | {"tolerance": DEFAULT_TOLERANCE}
+    recorded = terms.settings.record() | {"tolerance": DEFAULT_TOLERANCE}
     maps = list(_ordered(shown).values())
     files = show.results(subject, maps, terms.engine, recorded, look.colours, look.opacity, metrics)
     stem = re.sub(r"[^\w.-]+", "_", Path(subject.photo.name).stem)[:60] or "photo"

@@ -55,5 +55,5 @@ class Question:
     def key(self, method: str, target: int, against: int | None = None) -> Hashable:
         """By what the answer of a method is known again: the settings that the method heeds."""
         row = METHODS[method]
-        engine = self.engine if row.predictable else None
+        engine = self.engine if row.score_based else None
         return self.place, method, target, against, engine, tuple(row.heeded(self.settings).items())
