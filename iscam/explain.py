@@ -72,9 +72,10 @@ class Explainer:
         self.tolerance = tolerance
         self.backend = backend or Backend(model.network, model.folds)
 
-    def using(self, engine: str) -> Explainer:
-        """An explainer with another engine, for the same network and the same analyses."""
-        return self if engine == self.engine else Explainer(self.model, engine, self.tolerance, self.backend)
+    def using(self, engine: str, tolerance: float | None = None) -> Explainer:
+        """An explainer with another engine or tolerance, for the same network and the same analyses."""
+        asked = engine, tolerance or self.tolerance
+        return self if asked == (self.engine, self.tolerance) else Explainer(self.model, *asked, self.backend)
 
     # A photo
 
@@ -87,7 +88,7 @@ class Explainer:
         model = self.model
         upright = read_photo(photo)
         image = model.transforms(middle(upright.image))[None]  # (1, 3, H, W)
-        return self._analysis(upright.reduced(), model.geometry.crop(upright.size), image, model.find_layer(layer))
+        return self.analyse_input(upright.reduced(), model.geometry.crop(upright.size), image, model.find_layer(layer))
 
     def changed(self, analysis: Analysis, image: Tensor) -> Analysis:
         """The same photo with another input (1, 3, H, W), such as the one masked by a map: one forward pass.
@@ -95,9 +96,10 @@ class Explainer:
         Raises:
             ValueError: the network gives no finite scores for it; one sentence.
         """
-        return self._analysis(analysis.photo, analysis.crop, image, analysis.layer)
+        return self.analyse_input(analysis.photo, analysis.crop, image, analysis.layer)
 
-    def _analysis(self, photo: Photo, crop: tuple[int, int, int, int], image: Tensor, layer: str) -> Analysis:
+    def analyse_input(self, photo: Photo, crop: tuple[int, int, int, int], image: Tensor, layer: str) -> Analysis:
+        """An input (1, 3, H, W) that shows the crop of a photo: one forward pass. Raises as `changed`."""
         model = self.model
         device = next(model.network.parameters()).device
         forward = forward_pass(model.network, layer, image.to(device))
@@ -170,9 +172,8 @@ class Explainer:
             ValueError: unknown names, numbers out of range, a method that cannot serve the model, or a network that gives
                 no finite scores for the masked photo; one sentence.
         """
-        noise = DEFAULT_SAMPLES if samples is None else samples, seed
-        named = None if rivals is None else str(rivals)
-        settings = Settings(steps, path, weighting, *noise, named, strength, signed)
+        contrast = None if rivals is None else str(rivals), strength, signed
+        settings = Settings(steps, path, weighting, DEFAULT_SAMPLES if samples is None else samples, seed, *contrast)
         return self.answer(analysis, self.request(analysis, method, target, against, settings), progress, stop)
 
     def request(
@@ -238,11 +239,6 @@ class Explainer:
         method, aim = request.method, request.aim
         evidence, weights, raw, heatmap = self._drawn(analysis, request, runs)
         target, *rivals = (self.prediction(analysis, index) for index in (aim.target, *aim.rivals))
-        said = [
-            "" if outcome.complete else "Stopped before all passes were done.",
-            "" if heatmap.any() else blank_reason(evidence[0], weights),
-            doubt(target.category, target.probability),
-        ]
         found = Explanation(
             method=method.key,
             target=target,
@@ -255,7 +251,12 @@ class Explainer:
             note="",
             yardstick=yardstick,
         )
-        said.append(unspecific(found))
+        said = (
+            "" if outcome.complete else "Stopped before all passes were done.",
+            "" if heatmap.any() else blank_reason(evidence[0], weights),
+            unspecific(found),
+            doubt(target.category, target.probability),
+        )
         return replace(found, note=" ".join(sentence for sentence in said if sentence))
 
     # Other inputs

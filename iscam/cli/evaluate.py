@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+import iscam
 from iscam import engine, evaluation, show
 from iscam.evaluation import Conditions, Maps, Measures, Network
-from iscam.trust import METRICS
+from iscam.trust import DEFAULT_METRICS, METRICS
 
 from . import network
 from .files import complain, make_folder
@@ -24,17 +26,19 @@ if TYPE_CHECKING:
 def evaluate_photos(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
     network.check(options)
-    items = evaluation.sample(evaluation.find_items(options.source), options.limit, options.seed)
-    boxes = any(item.box is not None for item in items)
-    if not boxes and (missing := [METRICS[key].label for key in options.metrics if METRICS[key].needs == "box"]):
-        raise ValueError(f"{missing[0]} needs boxes: a CSV with columns left, top, right, bottom.")
+    source = _source(options)
+    items = evaluation.sample(evaluation.find_items(source), None if options.grid else options.limit, options.seed)
+    _check_metrics(options, any(item.box is not None for item in items))
     make_folder(options.out)
-    inputs = (options.source, options.checkpoint, options.labels, *(item.file for item in items))
+    inputs = (source, options.checkpoint, options.labels, *(item.file for item in items))
     outputs = {show.real_path(options.out / name) for name in evaluation.FILES}
     if lost := [file for file in inputs if file is not None and show.real_path(file) in outputs]:
         raise ValueError(f"{lost[0]} would be overwritten: name another --out.")
     with evaluation.join_crew(options.device) as crew:
         model = network.load(options)
+        if options.grid:
+            layer, explainer = model.find_layer(options.layer), iscam.Explainer(model)
+            items = crew.agreed(lambda: evaluation.compose(explainer, items, layer, options.limit))
 
         def progress(mine: Sequence[Item]) -> Iterable[Item]:
             name = "photos" if crew.size == 1 else f"photos of process {crew.rank + 1} of {crew.size}"
@@ -49,6 +53,30 @@ def evaluate_photos(options: argparse.Namespace) -> int:
             if not found.rows:
                 raise ValueError("none of the photos could be measured.")
     return 0
+
+
+def _source(options: argparse.Namespace) -> Path:
+    """Where the photos are. Raises ValueError, a sentence, unless one place is named."""
+    if (options.source is None) == (options.grid is None):
+        raise ValueError(
+            "Name a FOLDER of photos, or with --grid FOLDER one of photos that are set in grids; not both."
+        )
+    if options.grid and options.target == "label":
+        raise ValueError(
+            "Grids are of photos that the network is sure of, and of what it says of them: leave --target out."
+        )
+    found: Path = options.grid or options.source
+    return found
+
+
+def _check_metrics(options: argparse.Namespace, boxes: bool) -> None:
+    """Set the metrics if none are named. Raises ValueError, a sentence, if some cannot be measured."""
+    options.metrics = options.metrics or (("grid-pointing",) if options.grid else DEFAULT_METRICS)
+    needs = {METRICS[key].needs: METRICS[key].label for key in options.metrics}
+    if "box" in needs and (options.grid or not boxes):
+        raise ValueError(f"{needs['box']} needs boxes: a CSV with columns left, top, right, bottom.")
+    if "grid" in needs and not options.grid:
+        raise ValueError(f"{needs['grid']} needs grids of photos: name the folder with --grid.")
 
 
 def _conditions(options: argparse.Namespace, model: LoadedModel) -> Conditions:
@@ -79,5 +107,6 @@ def _conditions(options: argparse.Namespace, model: LoadedModel) -> Conditions:
             curve_steps=options.curve_steps,
             threads=options.threads,
             bfloat16=options.engine == "fast" and engine.has_bf16(options.device),
+            grid=options.grid is not None,
         ),
     )

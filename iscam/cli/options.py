@@ -13,7 +13,7 @@ from iscam.models import DEFAULT_MODEL, MODELS
 from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS
 from iscam.project import EXAMPLES
 from iscam.settings import DEFAULT_ENGINE, DEFAULT_SAMPLES, ENGINES, MAX_SAMPLES, WEIGHTINGS, nearest
-from iscam.trust import CONTROLS, CURVE_STEPS, DEFAULT_METRICS, METRICS
+from iscam.trust import CONTROLS, CURVE_STEPS, METRICS
 
 T = TypeVar("T")
 THREADS = 2  # of each process that evaluates, however many there are: their number moves scores by 1e-6
@@ -93,7 +93,13 @@ def _add_numbers(parser: argparse.ArgumentParser) -> None:
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "source", type=Path, metavar="FOLDER", help="of photos, of class folders, or a CSV (file, class)"
+        "source", type=Path, nargs="?", metavar="FOLDER", help="of photos, of class folders, or a CSV (file, class)"
+    )
+    parser.add_argument(
+        "--grid",
+        type=Path,
+        metavar="FOLDER",
+        help="instead: of its photos in grids of four, where the evidence is known",
     )
     _add_model(parser)
     parser.add_argument(
@@ -112,14 +118,14 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     _add_strength(parser)
     _add_numbers(parser)
-    parser.add_argument("--metrics", type=_metrics, default=DEFAULT_METRICS, metavar="KEY,KEY", help=", ".join(METRICS))
+    parser.add_argument("--metrics", type=_metrics, metavar="KEY,KEY", help=", ".join(METRICS))
     parser.add_argument(
         "--curve-steps",
         type=_whole(2, 1000),
         default=CURVE_STEPS,
         help=f"of insertion, deletion; default {CURVE_STEPS}",
     )
-    parser.add_argument("--limit", type=_whole(1, 10**9), help="photos, drawn by --seed; default: all")
+    parser.add_argument("--limit", type=_whole(1, 10**9), help="photos or grids, drawn by --seed; default: all")
     parser.add_argument(
         "--threads", type=_whole(1, 1024), default=THREADS, help="of each process; rows depend on it in the sixth digit"
     )

@@ -3,6 +3,7 @@ from .crew import machine as machine
 from .dataset import Item as Item
 from .dataset import find_items as find_items
 from .dataset import sample as sample
+from .grids import compose as compose
 from .plan import Conditions as Conditions
 from .plan import Maps as Maps
 from .plan import Measures as Measures

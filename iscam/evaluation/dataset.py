@@ -25,12 +25,16 @@ BOX_COLUMNS = ("left", "top", "right", "bottom")  # pixels of the upright photo
 
 @dataclass(frozen=True)
 class Item:
-    """A photo: its name in tables, its file, its class as it is called there, and a box (l, t, r, b), if known."""
+    """A photo: its name in tables, its file, its class as it is called there, and a box (l, t, r, b), if known.
+
+    A grid of photos has them as its `parts`.
+    """
 
     name: str
     file: Path
     label: str | None = None
     box: tuple[float, float, float, float] | None = None
+    parts: tuple[Item, ...] = ()
 
 
 def find_items(source: Path) -> list[Item]:

@@ -69,13 +69,14 @@ class Maps:
 
 @dataclass(frozen=True)
 class Measures:
-    """What is measured of a map, and by how many threads and rows at once."""
+    """What is measured of a map, by how many threads and rows at once, and whether of photos or of grids of them."""
 
     metrics: tuple[str, ...]
     curve_steps: int
     threads: int
     bfloat16: bool
     batch: int = BATCH
+    grid: bool = False
 
 
 @dataclass(frozen=True)

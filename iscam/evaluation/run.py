@@ -18,7 +18,7 @@ from iscam.explain import Explainer
 from iscam.images import read_photo
 from iscam.models import LoadedModel
 from iscam.results import Analysis, Explanation
-from iscam.trust import CONTROLS, METRICS, Explain, assess, control
+from iscam.trust import CONTROLS, METRICS, Box, Explain, assess, cells, control, grid_of
 
 from .crew import Crew
 from .dataset import Item, class_index
@@ -79,14 +79,34 @@ def _todo(store: Store, items: Sequence[Item], conditions: Conditions) -> list[s
     return [item.name for item in items if item.name not in done]
 
 
+def _questions(
+    explainer: Explainer, item: Item, target: int | None, layer: str
+) -> Iterator[tuple[Analysis, int, Box | None]]:
+    """What is asked of a photo: one class, with the photo's box; of a grid: the class of each of its photos, with its cell."""
+    if not item.parts:
+        analysis = explainer.analyse(read_photo(item.file), layer)
+        yield analysis, analysis.predictions[0].index if target is None else target, item.box
+        return
+    analyses = [explainer.analyse(read_photo(part.file), layer) for part in item.parts]
+    grid = grid_of(explainer, analyses)
+    for each, cell in zip(analyses, cells(grid), strict=True):
+        yield grid, each.predictions[0].index, cell
+
+
 def _rows(explainer: Explainer, item: Item, target: int | None, conditions: Conditions) -> Iterator[Row]:
-    """The rows of a photo. Raises ValueError, a sentence, for a photo that cannot be read or has no finite scores."""
-    analysis = explainer.analyse(read_photo(item.file), conditions.network.layer)
-    index = analysis.predictions[0].index if target is None else target
+    """The rows of a photo or grid. Raises ValueError, a sentence, for one that cannot be read or has no finite scores."""
+    for analysis, index, box in _questions(explainer, item, target, conditions.network.layer):
+        yield from _rows_of(explainer, item, analysis, index, box, conditions)
+
+
+def _rows_of(
+    explainer: Explainer, item: Item, analysis: Analysis, index: int, box: Box | None, conditions: Conditions
+) -> Iterator[Row]:
+    """The rows of all methods and controls for one class."""
 
     def row(name: str, explanation: Explanation, again: Explain | None) -> Row:
         measures = conditions.measures
-        asked = measures.metrics, again, item.box, measures.curve_steps, conditions.maps.seed
+        asked = measures.metrics, again, box, measures.curve_steps, conditions.maps.seed
         found = assess(explainer, analysis, explanation, *asked)
         line: Row = {
             "file": item.name,

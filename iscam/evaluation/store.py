@@ -77,6 +77,8 @@ class Store:
 
 def state(item: Item) -> list[Any]:
     """What the rows of a photo depend on beside the settings, as far as it can be told without reading it."""
+    if item.parts:
+        return [state(part) for part in item.parts]
     try:
         size = item.file.stat().st_size
     except (OSError, ValueError):  # no such file, or no name of a file

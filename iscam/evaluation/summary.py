@@ -39,17 +39,20 @@ class Line:
 def summarise(evaluation: Evaluation) -> list[Line]:
     """The mean of every metric for every method, with percentile bootstrap intervals over the photos.
 
-    All methods are resampled together, so that the same evaluation always gives the same intervals.
+    All methods are resampled together, so that the same evaluation always gives the same intervals; the four questions about a
+    grid too, of which there are four in n.
     """
     rows = evaluation.rows
     methods, metrics = list(dict.fromkeys(row["method"] for row in rows)), evaluation.conditions.measures.metrics
     photos = {name: place for place, name in enumerate(dict.fromkeys(row["file"] for row in rows))}
-    values = np.full((len(photos), len(methods), len(metrics)), np.nan)
+    totals = np.zeros((len(photos), len(methods), len(metrics)))
+    known = np.zeros_like(totals)
     for row in rows:
-        found = [np.nan if row[key] is None else row[key] for key in metrics]
-        values[photos[row["file"]], methods.index(row["method"])] = found
-    means = _resampled(values)  # (1 + RESAMPLES, methods, metrics)
-    counts = np.isfinite(values).sum(0)
+        place = photos[row["file"]], methods.index(row["method"])
+        totals[place] += [row[key] or 0 for key in metrics]
+        known[place] += [row[key] is not None for key in metrics]
+    means = _resampled(totals, known)  # (1 + RESAMPLES, methods, metrics)
+    counts = known.sum(0)
     lines = []
     for i, method in enumerate(methods):
         for j, metric in enumerate(metrics):
@@ -60,16 +63,15 @@ def summarise(evaluation: Evaluation) -> list[Line]:
     return lines
 
 
-def _resampled(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Means (1 + RESAMPLES, ...) of values (n, ...) over the known ones: of the photos themselves, and of resampled ones."""
-    count, shape = len(values), values.shape[1:]
-    flat = values.reshape(count, -1)
-    known = np.isfinite(flat)
-    flat = np.where(known, flat, 0)
+def _resampled(totals: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means (1 + RESAMPLES, ...) of what is `known`, so many times (n, ...), and comes to `totals` (n, ...): of the photos
+    themselves, and of resampled ones."""
+    count, shape = len(totals), totals.shape[1:]
+    flat, times = totals.reshape(count, -1), known.reshape(count, -1)
     generator = np.random.default_rng(0)
 
     def weighted(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        total = weights @ known
+        total = weights @ times
         found: NDArray[np.float64] = np.divide(weights @ flat, total, np.full(total.shape, np.nan), where=total > 0)
         return found
 
@@ -126,10 +128,12 @@ def as_markdown(evaluation: Evaluation, lines: Sequence[Line]) -> str:
         for method in dict.fromkeys(line.method for line in lines)
     ]
     whom = "the class that the network predicts" if maps.target == "predicted" else "the labelled class"
+    whom = "the class of each of their four photos" if measures.grid else whom
+    kind = "grids" if measures.grid else "photos"
     notes = [
-        f"{network.model}, layer {network.layer}, {photos} photos, {whom}; IS-CAM with N = {_several(maps.steps)}, "
+        f"{network.model}, layer {network.layer}, {photos} {kind}, {whom}; IS-CAM with N = {_several(maps.steps)}, "
         f"{_several(maps.path)} path, {_several(maps.weighting)} weighting, {maps.engine} engine. Means over the "
-        "photos, with 95 % bootstrap intervals.",
+        f"{kind}, with 95 % bootstrap intervals.",
         *(protocol(key, measures.curve_steps) + "." for key in measures.metrics),
     ]
     areas = {row["file"]: row["box_area"] for row in evaluation.rows if row.get("box_area")}

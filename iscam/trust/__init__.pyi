@@ -7,9 +7,14 @@ from .faithfulness import assess as assess
 from .faithfulness import control as control
 from .faithfulness import pictures as pictures
 from .faithfulness import turns as turns
+from .grid import PHOTOS as PHOTOS
+from .grid import cells as cells
+from .grid import grid_of as grid_of
+from .grid import is_sure as is_sure
 from .metrics import ARROWS as ARROWS
 from .metrics import DEFAULT_METRICS as DEFAULT_METRICS
 from .metrics import METRICS as METRICS
+from .metrics import Box as Box
 from .metrics import protocol as protocol
 from .sanity import OTHER_STEPS as OTHER_STEPS
 from .sanity import SHIFTS as SHIFTS

@@ -104,7 +104,9 @@ def assess(
     values: dict[str, float] = {}
     curves: dict[str, Curve] = {}
     for key, row in METRICS.items():
-        missing = (row.needs == "box" and not area) or (row.needs == "class" and explanation.specificity is None)
+        missing = (row.needs in ("box", "grid") and not area) or (
+            row.needs == "class" and explanation.specificity is None
+        )
         if key not in metrics or missing:
             continue
         found = row.measure(case)

@@ -53,8 +53,8 @@ class Measurement:
 class Metric:
     """One row of METRICS. Values are fractions, 0..1 (ROAD: -0.5..0.5); `better` is "higher" or "lower".
 
-    `needs` is "masked" (two passes), "curve" (a pass per step), "explain" (the method once more), "impute", "box", or
-    "class" (the map for another).
+    `needs` is "masked" (two passes), "curve" (a pass per step), "explain" (the method once more), "impute", "box", "grid"
+    (the box is a photo's cell), or "class" (the map for another).
     `measure` gives the value, or the curve whose area it is; `binary` is one that is 0 or 1 for a single photo.
     """
 
@@ -247,6 +247,15 @@ METRICS = {
             "1 - Pearson's correlation of the map and the same method's map for the most probable other class",
             "https://arxiv.org/abs/1912.09818",
             _of_the_class,
+        ),
+        Metric(
+            "grid-pointing",
+            "Grid pointing",
+            "higher",
+            "grid",
+            "share of the map's sum on the photo of the class, in grids of four photos; 25 % of a map that knows no class",
+            "https://arxiv.org/abs/2104.00032",
+            _in_the_box(energy),
         ),
     )
 }

@@ -153,16 +153,33 @@ def test_the_open_tab_follows_the_photo(page: Page, fresh: Fresh) -> None:
 
 def test_another_class_by_keyboard_and_what_speaks_against_it(page: Page) -> None:
     """An explained photo is explained for the class that is chosen, at once; without Explain."""
+    from playwright.sync_api import expect
+
     wait_for_status(page, "An example")
     choose(page, "Target class", "dog")
     wait_for_maps_of(page, "dog")
     wait_for_status(page, "^Done (before )?in")
-    assert not page.locator("#contrast img").is_visible()
+    card = page.locator("#contrast")
+    expect(card.locator("img").first).to_have_attribute("alt", re.compile("^IS-CAM map for dog: .*; rather than cat, "))
+    assert "IS-CAM: dog, not others" in card.inner_text() and "class specificity" in card.inner_text()
     choose(page, "Against", "cat")
-    alt = page.locator("#contrast img").first
-    alt.wait_for()
-    assert (alt.get_attribute("alt") or "").startswith("IS-CAM contrast, dog rather than cat: strongest in the ")
+    said = re.compile("^IS-CAM contrast, dog rather than cat: strongest in the ")
+    expect(card.locator("img").first).to_have_attribute("alt", said)
     wait_for_maps_of(page, "dog")
+    choose(page, "Against", "none")
+    expect(card.locator("img")).to_have_count(0)
+    choose(page, "Against", "likely others")
+    expect(card.locator("figcaption, figure").first).to_contain_text("dog, not others")
+
+
+def test_a_map_that_is_nearly_that_of_any_class_says_so(page: Page) -> None:
+    """IS-CAM's of the opening example; not Grad-CAM's, nor what speaks for the class rather than others."""
+    wait_for_status(page, "An example")
+    page.locator("#contrast img").first.wait_for()
+    warned = "like the one for gas pump: it shows where something is, not why cat"
+    assert warned in page.locator("[id='map-is-cam']").inner_text()
+    for part in ("map-grad-cam", "contrast"):
+        assert "like the one for" not in page.locator(f"[id='{part}']").inner_text()
 
 
 # Looks
@@ -257,9 +274,9 @@ def test_a_link_brings_its_question_back(browser: BrowserContext, app: Served) -
         wait_for_status(page, "^Done (before )?in")
         for method in ("is-cam", "grad-cam"):
             assert f"map for {CATEGORIES[2]}:" in (map_picture(page, method).get_attribute("alt") or "")
-        cards(page, "#maps", 2)
+        cards(page, "#maps", 3)  # with what speaks for the class rather than the likely others
         page.locator("#photo img[src*='coffee']").wait_for()
-        boxes = {"Model": "photo11", "Layer": "layer2 · 16x16", "Against": "none"}
+        boxes = {"Model": "photo11", "Layer": "layer2 · 16x16", "Against": "likely others"}
         assert {label: page.get_by_label(label, exact=True).input_value() for label in boxes} == boxes
         assert page.get_by_label("Target class", exact=True).input_value().startswith(CATEGORIES[2])
         assert page.get_by_label("number input for Integration steps").input_value() == "3"
@@ -405,7 +422,7 @@ def test_the_keyboard_alone_reaches_everything(page: Page) -> None:
 def test_everything_has_a_name(page: Page) -> None:
     """As the browser tells it to a screen reader, for all that can be seen and used on the opened page."""
     wait_for_status(page, "An example")
-    assert page.locator("#answer img:visible").count() == 6 and page.locator("#question img:visible").count() == 5
+    assert page.locator("#answer img:visible").count() == 7 and page.locator("#question img:visible").count() == 5
     visible = "element => element.checkVisibility() && element.getBoundingClientRect().width > 0"
     parts = [
         element

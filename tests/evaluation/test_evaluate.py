@@ -656,9 +656,41 @@ def test_contrastive_maps_are_rows_of_their_own(tmp_path: Path, evaluate: Run) -
     assert held == pytest.approx(wanted, abs=1e-5)
 
 
+def test_maps_are_tried_on_grids_of_photos(tmp_path: Path, evaluate: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of a grid's four classes is asked for; photos that are not sure, or of a class that is there, stand in none."""
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in ("chelsea", "coffee", "rocket", "astronaut"):
+        shutil.copy(EXAMPLES / f"{name}.jpg", folder)
+    shutil.copy(EXAMPLES / "chelsea.jpg", folder / "again.jpg")
+    asked = ("--grid", folder, "--methods", "grad-cam", "--rivals", "none,nearest:5", "--out", out)
+    code, _, complaints = evaluate(*asked)
+    assert code == 2 and "no grid can be made" in complaints  # of the astronaut the network is not sure
+    monkeypatch.setattr("iscam.trust.grid.SURE", 0.4)
+    assert evaluate(*asked)[0] == 0
+    rows = read_rows(out)
+    kinds = ["grad-cam", "grad-cam rivals=nearest:5", *CONTROLS]
+    assert [row["method"] for row in rows] == 4 * kinds
+    assert len({row["class_index"] for row in rows}) == 4 and len({row["file"] for row in rows}) == 1
+    assert sum(name in rows[0]["file"] for name in ("chelsea", "again")) == 1
+    shares = [float(row["grid-pointing"]) for row in rows if row["method"] == "lafam"]
+    assert sum(shares) == pytest.approx(1, abs=1e-4)
+    table = (out / "summary.md").read_text(encoding="utf-8")
+    assert "1 grids" in table and "| lafam (control) | 25.0 [25.0, 25.0] |" in table
+    whole = contents(out)
+    assert evaluate(*asked)[0] == 0 and contents(out) == whole  # known, so nothing is measured again
+    for wrong in (
+        ("--metrics", "grid-pointing", folder),
+        ("--grid", folder, folder),
+        (),
+        ("--grid", folder, "--target", "label"),
+    ):
+        assert evaluate(*wrong, "--out", tmp_path / "other")[0] == 2
+
+
 def test_the_defaults_are_those_of_the_page() -> None:
     """Default methods and the metrics that need no more than passes."""
     from iscam.trust.metrics import DEFAULT_METRICS
 
     assert DEFAULT_METHODS == ("is-cam", "score-cam", "grad-cam", "grad-cam++")
-    assert set(METRICS) - set(DEFAULT_METRICS) == {"adcc", "road", "pointing", "energy", "specificity"}
+    assert set(METRICS) - set(DEFAULT_METRICS) == {"adcc", "road", "pointing", "energy", "specificity", "grid-pointing"}

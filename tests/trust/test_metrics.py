@@ -187,7 +187,7 @@ def test_imputed_pixels_bear_noise_of_their_seed() -> None:
 def test_the_table_is_the_contracts() -> None:
     assert list(METRICS) == [
         *("average-drop", "increase", "average-gain", "insertion", "deletion", "adcc", "road", "pointing", "energy"),
-        "specificity",
+        *("specificity", "grid-pointing"),
     ]
     assert {key for key, row in METRICS.items() if row.better == "lower"} == {"average-drop", "deletion"}
     assert all("{" not in metrics.protocol(key, 7) for key in METRICS) and "7 steps" in metrics.protocol("deletion", 7)

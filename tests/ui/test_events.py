@@ -235,6 +235,25 @@ def test_who_has_asked_last_has_the_turn_however_slowly_updates_go_out(
         assert list(slow) == []
 
 
+def test_a_class_is_held_against_the_likely_others_unless_it_is_asked_for_as_such(
+    events: Events, photo: dict[str, str], network: StandIn
+) -> None:
+    """Beside the maps, of the first method that can; a new photo keeps the choice, a class that is chosen takes its place."""
+    page = page_of(events)
+    likely = asked(events, photo, against=words.LIKELY)
+    state = Watcher(events.maps.explain(likely, visitor())).finished()
+    assert "IS-CAM: cat, not others" in shown(state[page.contrast]) and "crane" in shown(state[page.contrast])
+    assert "map for cat" in shown(state[page.maps["is-cam"]])
+    state = Watcher(events.maps.switch(asked(events, photo), visitor())).finished()
+    assert shown(state[page.contrast]) == ""
+    state = Watcher(events.maps.switch(asked(events, photo, against=2), visitor())).finished()
+    assert "cat rather than dog" in shown(state[page.contrast])
+    other = asked(events, {"path": str(OPENING)}, against=2)
+    assert Watcher(events.maps.new_photo(other, visitor())).finished()[page.ask["against"]] == words.LIKELY
+    general = asked(events, photo, against=words.LIKELY, methods=["eigen-cam"])
+    assert shown(Watcher(events.maps.explain(general, visitor())).finished()[page.contrast]) == ""
+
+
 def test_a_class_is_not_set_against_itself(
     events: Events, photo: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,8 +362,9 @@ def test_the_page_opens_with_an_example_explained_once(events: Events, network: 
     for name in ("ann", "bob"):
         state = Watcher(events.maps.open(visitor(name))).finished()
         assert "An example" in state[page.status] and "<img" in shown(state[page.maps["is-cam"]])
-        assert state[page.ask["target"]] == 4
-    assert (network.batches, network.analysed) == (10, 1)
+        assert state[page.ask["target"]] == 4 and state[page.ask["against"]] == words.LIKELY
+        assert "IS-CAM: &lt;b&gt;fox&lt;/b&gt;, not others" in shown(state[page.contrast])
+    assert (network.batches, network.analysed) == (20, 1)  # the map as such, and rather than the likely others
 
 
 def test_an_opened_page_does_not_wait_behind_visitors(events: Events, photo: dict[str, str], network: StandIn) -> None:

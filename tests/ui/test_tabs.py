@@ -189,7 +189,10 @@ def test_export_packs_what_is_shown(events: Events, photo: dict[str, str]) -> No
     words = "--steps 3 --engine exact --layer layer3 --target 2 --methods is-cam,grad-cam"
     assert command == f"python -m iscam explain mine.png {words}"
     link = state[page.shelf["link"]]
-    assert link.startswith("http://here/?model=photo11&layer=layer3&class=2&steps=3&") and "example" not in link
+    assert (
+        link.startswith("http://here/?model=photo11&layer=layer3&class=2&against=none&steps=3&")
+        and "example" not in link
+    )
     assert "not the photo" in state[page.shelf["remark"]]
     with zipfile.ZipFile(state[page.shelf["download"]]["value"]) as packed:
         assert set(packed.namelist()) == {f"mine.iscam.{end}" for end in ("png", "npz", "json")} | {"command.txt"}

@@ -37,7 +37,7 @@ def test_classes_start_with_the_predictions_and_are_told_apart_by_index() -> Non
     assert sorted(value for _, value in choices) == list(range(len(CATEGORIES)))
     assert len({label for label, _ in choices}) == len(CATEGORIES)
     assert choices[0][0] == "<b>fox</b> · 50.0 %"  # a dropdown shows text, not HTML
-    assert words.class_choices(CATEGORIES, rows, nobody=True)[0][1] == words.NOBODY
+    assert words.class_choices(CATEGORIES, rows, rivals=True)[:2] == words.NO_CLASS
 
 
 def test_equal_class_names_carry_their_index_and_others_do_not() -> None:
@@ -57,6 +57,11 @@ def test_html_is_escaped() -> None:
         html.colour_bar(b"", evil, evil),
     ):
         assert "<script" not in written and "<b>" not in written and '""' not in written.replace('alt=""', "")
+
+
+def test_a_few_of_many_names_are_said() -> None:
+    assert words.some(["cat"]) == "cat" and words.some(["a", "b", "c"]) == "a, b, c"
+    assert words.some(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
 
 
 def test_about_names_every_method() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from iscam.settings import LIKELY_RIVALS
 from iscam.ui.done.bench import Bench
 from iscam.ui.done.question import Question
 from iscam.ui.done.study import Asked
@@ -17,7 +18,7 @@ from iscam.ui.seen.canvas import Look
 from iscam.ui.seen.layout import OPENING, Page
 from iscam.ui.seen.shown import Line
 from iscam.ui.seen.updates import Updater, Updates
-from iscam.ui.seen.words import NOBODY
+from iscam.ui.seen.words import LIKELY, NOBODY
 
 from . import checks
 from .tab import Tabs, Values
@@ -51,17 +52,19 @@ class Desk:
 
     def example(self) -> Question:
         """What the page shows before anybody has asked anything."""
-        return checks.question({"path": str(OPENING)}, self.model)
+        return checks.question({"path": str(OPENING)}, self.model, against=LIKELY_RIVALS)
 
     # What the page says
 
     def question(self, values: Values, anew: bool = False) -> Question:
         """The question on the page. `anew`: the classes on it are those of another photo or model."""
         asked = {name: values[part] for name, part in self.page.ask.items()}
+        no_class = {NOBODY: None, LIKELY: LIKELY_RIVALS}
+        against = asked["against"]
         if anew:
-            asked |= {"target": None, "against": None}
-        elif asked["against"] == NOBODY:
-            asked["against"] = None
+            asked |= {"target": None, "against": NOBODY if against == NOBODY else LIKELY}
+        if isinstance(asked["against"], int):
+            asked["against"] = no_class.get(asked["against"], against)
         return checks.question(**asked)
 
     def look(self, values: Values) -> Look:

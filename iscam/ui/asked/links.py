@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from iscam.images import read_photo
 from iscam.project import EXAMPLES
+from iscam.settings import LIKELY_RIVALS
 from iscam.ui.done.question import Question
 
 NAMES = ("model", "layer", "class", "against", "steps", "methods", "path", "weighting", "engine", "example")
@@ -20,7 +21,11 @@ def query(question: Question, target: int) -> str:
         "model": question.model,
         "layer": question.place[2],
         "class": target,
-        "against": question.against,
+        "against": None
+        if question.against == LIKELY_RIVALS
+        else "none"
+        if question.against is None
+        else question.against,
         "steps": question.settings.steps,
         "methods": ",".join(question.methods),
         "path": question.settings.path,
@@ -42,7 +47,10 @@ def read(given: Mapping[str, str]) -> dict[str, Any]:
     for name in ("class", "against", "steps"):
         if wanted.get(name, "").isdecimal():
             wanted[name] = int(wanted[name][:10])  # type: ignore[assignment]
-    found: dict[str, Any] = {"target" if name == "class" else name: value for name, value in wanted.items()}
+    found: dict[str, Any] = {"against": LIKELY_RIVALS} if wanted or example else {}
+    found |= {"target" if name == "class" else name: value for name, value in wanted.items()}
+    if found.get("against") == "none":
+        found["against"] = None
     if "methods" in found:
         found["methods"] = found["methods"].split(",")
     if example is not None:

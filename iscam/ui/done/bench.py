@@ -14,6 +14,7 @@ from iscam import engine, models
 from iscam.methods import METHODS
 from iscam.models import BUNDLED, MODELS
 from iscam.notes import refusal
+from iscam.settings import LIKELY_RIVALS
 
 from .answers import Answers
 from .news import Analysed, Contrasted, Loading, Mapped, Refused, Sharpening, Unavailable, size
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 KEPT_MODELS = 2
 KEPT_ANALYSES = 6  # each keeps the scores of a photo, so that a second question about it costs little or nothing
 PREVIEW_SECONDS = 0.1
+CONTRAST_TOLERANCE = 0.03  # of the map of what speaks for a class rather than its likely rivals
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,7 @@ class Case:
     explainer: Explainer
     analysis: Analysis
     target: int
-    against: int | None
+    against: int | str | None  # a class, or rivals as in `Settings`
 
 
 def load_explainer(key: str) -> Explainer:
@@ -119,7 +121,7 @@ class Bench:
         self.answers.put(place, analysed, size(analysed))
         find = explainer.model.find_class
         target = analysis.predictions[0].index if question.target is None else find(question.target)
-        against = None if question.against is None else find(question.against)
+        against = question.against if question.against in (None, LIKELY_RIVALS) else find(question.against)
         return Case(question, explainer.using(question.engine), analysis, target, against)
 
     # Questions
@@ -135,11 +137,12 @@ class Bench:
     def recall(self, question: Question) -> list[Any] | None:
         """The news of a question of which every part has been answered before; else None. For any thread."""
         analysed = self.answers.get(question.place)
-        if analysed is None or isinstance(question.target, str) or isinstance(question.against, str):
+        named = isinstance(question.against, str) and question.against != LIKELY_RIVALS
+        if analysed is None or isinstance(question.target, str) or named:
             return None
         target = analysed.subject.predictions[0].index if question.target is None else question.target
         keys = [question.key(method, target) for method in ordered(question.methods)]
-        if question.against is not None:
+        if _contrasts(question):
             keys.append(question.key(_contrasting(question), target, question.against))
         news = [self.answers.get(key) for key in keys]
         return None if None in news else [analysed, *news]
@@ -162,7 +165,7 @@ class Bench:
                 job.tell(news)
                 remaining.pop(0)
                 earlier.clear()
-            if case.against is not None and not job.stop.is_set():
+            if _contrasts(case.question) and not job.stop.is_set():
                 job.tell(self.contrast(case, _contrasting(case.question), job))
 
         return work
@@ -196,7 +199,7 @@ class Bench:
         return answer
 
     def contrast(self, case: Case, method: str, job: Job) -> Contrasted | Refused:
-        """The contrast of the target class with the one against it, or why there is none."""
+        """What speaks for the target class rather than the one against it, or its likely rivals; or why there is none."""
         assert case.against is not None
         key = case.question.key(method, case.target, case.against)
         if (known := self.answers.get(key)) is not None:
@@ -206,7 +209,7 @@ class Bench:
             sentence = "None of the chosen methods can contrast two classes: choose IS-CAM as well."
             return Refused("contrast", sentence)
         try:
-            explanation = ask(case, method, job, case.against, reporter("Contrast", job))
+            explanation = _contrasted(case, method, job)
         except ValueError as error:
             return Refused("contrast", str(error))
         answer = Contrasted(_light([explanation]))
@@ -243,9 +246,29 @@ def ask(
     return explainer.answer(analysis, request, progress, job.stop)
 
 
+def _contrasted(case: Case, method: str, job: Job) -> Explanation:
+    """The signed contrast of two classes, or the map of what speaks for one rather than its rivals.
+
+    The latter shows a small difference of large profiles: to know it as well as other maps takes about all passes.
+    """
+    progress = reporter("Contrast", job)
+    if not isinstance(case.against, str):
+        return ask(case, method, job, case.against, progress)
+    settings = replace(case.question.settings, rivals=case.against)
+    explainer = case.explainer.using(case.question.engine, CONTRAST_TOLERANCE)
+    held = replace(case, explainer=explainer, question=replace(case.question, settings=settings))
+    return ask(held, method, job, progress=progress)
+
+
 def ordered(methods: tuple[str, ...]) -> list[str]:
     """The cheapest first, so that the first map is there at once."""
     return sorted(methods, key=lambda key: METHODS[key].effort)
+
+
+def _contrasts(question: Question) -> bool:
+    """Whether there is a contrast: with a class that is named, or with the likely others where a method can tell."""
+    able = METHODS[_contrasting(question)].class_specific
+    return able if question.against == LIKELY_RIVALS else question.against is not None
 
 
 def _contrasting(question: Question) -> str:

@@ -26,7 +26,7 @@ def of_classes(bench: Bench, question: Question, choices: None, job: Job) -> Ite
             return
         title = case.explainer.model.categories[index]
         yield piece(title, bench.map(replace(case, target=index), method, job, previews=False))
-    rival = next(index for index in top if index != case.target) if case.against is None else case.against
+    rival = case.against if isinstance(case.against, int) else next(index for index in top if index != case.target)
     yield bench.contrast(replace(case, against=rival), method, job)
 
 

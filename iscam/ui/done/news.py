@@ -64,7 +64,7 @@ class Mapped:
 
 @dataclass(frozen=True, eq=False)
 class Contrasted:
-    """What speaks for one class (positive) and what for another (negative)."""
+    """What speaks for one class (positive) and what for another (negative), or for a class rather than its rivals."""
 
     explanation: Explanation
 
@@ -96,7 +96,9 @@ class Failed:
 def size(news: object) -> int:
     """About how many bytes it takes to keep a piece of news."""
     if isinstance(news, (Mapped, Contrasted, Piece)):
-        return news.explanation.heatmap.nbytes + news.explanation.raw.nbytes
+        explanation = news.explanation
+        beside = 0 if explanation.yardstick is None else 2 * explanation.heatmap.nbytes
+        return explanation.heatmap.nbytes + explanation.raw.nbytes + beside
     if isinstance(news, Analysed):
         image = news.subject.photo.image
         return image.width * image.height * 3

@@ -52,7 +52,7 @@ class Question:
         """By what its maps are known again, all of them."""
         return self.place, self.methods, self.target, self.against, self.settings, self.engine
 
-    def key(self, method: str, target: int, against: int | None = None) -> Hashable:
+    def key(self, method: str, target: int, against: int | str | None = None) -> Hashable:
         """By what the answer of a method is known again: the settings that the method heeds."""
         row = METHODS[method]
         engine = self.engine if row.score_based else None

@@ -68,6 +68,7 @@ class Canvas:
             ("" if brief else f"{explanation.category} · ") + words.per_cent(explanation.probability),
             *([] if masked is None else [f"{words.per_cent(masked)} when masked"]),
             f"{words.seconds(explanation.seconds)} · {words.passes(explanation.forward_passes)}",
+            *words.of_the_class(explanation),
         ]
         # that the class is improbable is said once, above all maps
         note = explanation.note.removesuffix(doubt(explanation.category, explanation.probability)).strip()
@@ -77,8 +78,17 @@ class Canvas:
     def contrast_card(self, contrast: Contrasted) -> str:
         """What speaks for one class rather than another, with its legend."""
         explanation = contrast.explanation
-        assert explanation.against is not None
-        label, category, against = METHODS[explanation.method].label, explanation.category, explanation.against.category
+        label, category = METHODS[explanation.method].label, explanation.category
+        if explanation.against is None:
+            others = words.some([rival.category for rival in explanation.rivals])
+            spent = f"{words.seconds(explanation.seconds)} · {words.passes(explanation.forward_passes)}"
+            lines = [f"rather than {others}", spent, *words.of_the_class(explanation)]
+            title = f"{label}: {category}, not others"
+            where = words.map_alt(explanation)
+            return html.card(
+                title, self._draw(explanation), f"{where}; rather than {others}", lines, note=explanation.note
+            )
+        against = explanation.against.category
         title = f"{category} rather than {against}"
         alt = f"{label} contrast, {title}: strongest in the {words.place(explanation.heatmap)}"
         lines = [f"{label}: red speaks for {category}, blue for {against}"]

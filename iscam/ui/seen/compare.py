@@ -23,8 +23,10 @@ def _lay_out() -> TabParts:
         }
     # cards are empty until there is a map; the style sheet hides empty ones
     with gr.Row(elem_id="maps", equal_height=False):
-        shows |= {map_part(key): gr.HTML(elem_id=map_part(key), min_width=160) for key in METHODS}
-        shows["contrast"] = gr.HTML(elem_id="contrast", min_width=160)
+        first, *others = METHODS
+        shows[map_part(first)] = gr.HTML(elem_id=map_part(first), min_width=160)
+        shows["contrast"] = gr.HTML(elem_id="contrast", min_width=160)  # beside the map that it is to be compared with
+        shows |= {map_part(key): gr.HTML(elem_id=map_part(key), min_width=160) for key in others}
     shows["scale"] = gr.HTML(elem_id="scale")
     return TabParts(shows)
 

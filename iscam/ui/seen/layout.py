@@ -80,8 +80,7 @@ def _question(model: str) -> Parts:
         layer = gr.Dropdown(layers, value=MODELS[model].layer, label="Layer", scale=4, min_width=130)
     with gr.Row():
         target = gr.Dropdown([], value=None, label="Target class", scale=5, min_width=150)
-        nobody = [("none", words.NOBODY)]
-        against = gr.Dropdown(nobody, value=words.NOBODY, label="Against", scale=4, min_width=130)
+        against = gr.Dropdown(words.NO_CLASS, value=words.LIKELY, label="Against", scale=4, min_width=130)
     steps = gr.Slider(1, MAX_STEPS, DEFAULT_STEPS, step=1, label="Integration steps", elem_id="steps")
     methods = gr.CheckboxGroup(words.method_choices(), value=list(DEFAULT_METHODS), label="Methods", elem_id="methods")
     with gr.Accordion("Advanced", open=False):

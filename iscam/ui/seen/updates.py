@@ -9,6 +9,7 @@ import gradio as gr
 
 from iscam.methods import METHODS
 from iscam.models import MODELS
+from iscam.settings import LIKELY_RIVALS
 from iscam.ui.done.news import Analysed, Contrasted, Mapped, Refused, Sharpening, Unavailable
 
 from . import html, words
@@ -107,7 +108,7 @@ class Updater:
         ask, subject = self._page.ask, shown.subject
         assert subject is not None
         classes = words.class_choices(subject.categories, subject.predictions)
-        rivals = words.class_choices(subject.categories, subject.predictions, nobody=True)
+        rivals = words.class_choices(subject.categories, subject.predictions, rivals=True)
         layers = words.layer_choices(subject.spec.layers)
         offered = {ask["layer"]: layers, ask["target"]: classes, ask["against"]: rivals}
         return {box: gr.update(choices=choices) for box, choices in offered.items()}
@@ -120,7 +121,9 @@ class Updater:
             ask["model"]: subject.spec.key,
             ask["layer"]: subject.layer,
             ask["target"]: _index(shown, shown.terms.target, subject.predictions[0].index),
-            ask["against"]: _index(shown, shown.terms.against, words.NOBODY),
+            ask["against"]: words.LIKELY
+            if shown.terms.against == LIKELY_RIVALS
+            else _index(shown, shown.terms.against, words.NOBODY),
         }
 
     # Tabs, buttons, the status line

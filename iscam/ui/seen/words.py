@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from iscam import Explanation, Prediction
 
 SLOW = 3  # the effort of methods that are badged as slow
+NAMED = 3  # rivals on a card
 DISAGREE = 0.5  # correlation of two maps below which they disagree
-NOBODY = -1  # the value of "Against" when there is no second class
+NOBODY, LIKELY = -1, -2  # values of "Against" that are no class: no other, and the likely others
 
 
 def per_cent(share: float) -> str:
@@ -66,6 +67,18 @@ def map_alt(explanation: Explanation) -> str:
     return f"{METHODS[explanation.method].label} map for {explanation.category}: {where}"
 
 
+def of_the_class(explanation: Explanation) -> list[str]:
+    """How far a map depends on its class, in a line; none where that is not known."""
+    specificity = explanation.specificity
+    return [] if specificity is None else [f"class specificity {specificity:.2f}"]
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of some names, and how many more there are."""
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
 def agreement(correlations: Mapping[tuple[str, str], float]) -> str:
     """How far the maps of several methods agree, from the correlation of each pair of labels."""
     (one, other), least = min(correlations.items(), key=lambda item: item[1])
@@ -80,8 +93,10 @@ def agreement(correlations: Mapping[tuple[str, str], float]) -> str:
 
 # Choices: (label, value)
 
+NO_CLASS = [("likely others", LIKELY), ("none: the class as such", NOBODY)]
 
-def class_choices(categories: Sequence[str], rows: Sequence[Prediction], nobody: bool = False) -> list[tuple[str, int]]:
+
+def class_choices(categories: Sequence[str], rows: Sequence[Prediction], rivals: bool = False) -> list[tuple[str, int]]:
     """(label, class index): the five predictions with their probability, then all others. Equal names get their index."""
     count = Counter(categories)
 
@@ -91,7 +106,7 @@ def class_choices(categories: Sequence[str], rows: Sequence[Prediction], nobody:
     first = [row.index for row in rows]
     choices = [(f"{name(row.index)} · {per_cent(row.probability)}", row.index) for row in rows]
     choices += [(name(index), index) for index in range(len(categories)) if index not in first]
-    return [("none", NOBODY), *choices] if nobody else choices
+    return [*NO_CLASS, *choices] if rivals else choices
 
 
 def layer_choices(layers: dict[str, tuple[int, int]]) -> list[tuple[str, str]]:
