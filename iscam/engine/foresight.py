@@ -20,7 +20,10 @@ $$V_p = \sum_{\text{gaps}} g_p^\top \Sigma\, g_p,\qquad
 g_{kp} = \frac{\partial E_p}{\partial z_k} = \alpha_k (1 - \alpha_k) \frac{\partial E_p}{\partial \alpha_k}$$
 
 (`estimate.influence` gives the last factor). The error that is reported is MARGIN times the standard deviation at the worst
-place. Running channel k through a gap would take $(\Sigma g_p)_k^2 / \Sigma_{kk}$ away from the variance: that is its gain.
+place. Of shares $\pi_k = \alpha_k / \sum_j \alpha_j$, which are compared where a class is held against its rivals,
+$\alpha_k \, \partial E / \partial \alpha_k = \pi_k (e_k - \sum_j \pi_j e_j)$ with $e = \partial E / \partial \pi$.
+
+Running channel k through a gap would take $(\Sigma g_p)_k^2 / \Sigma_{kk}$ away from the variance: that is its gain.
 """
 
 from __future__ import annotations

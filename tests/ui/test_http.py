@@ -58,6 +58,7 @@ SETTINGS = ["photo11", "layer3", 0, -1, 2, ["grad-cam"], "cumulative", "probabil
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with running_app(tmp_path_factory.mktemp("app")) as served:
         yield served.url
+    WEB.close()
 
 
 @pytest.fixture(scope="module")
