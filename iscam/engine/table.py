@@ -44,7 +44,16 @@ class ScoreTable:
 
         What gives way: everything, if a wanted class has no column; then the probes that are not asked for, if room for all
         would leave fewer than FEWEST_CLASSES columns; then the classes that the photo scores lowest.
+
+        Raises:
+            ValueError: there are more wanted classes than there is room for, even if nothing else is kept; one sentence.
         """
+        fitting = self._limit // (4 * self._channels * max(1, len(set(probes)))) - 1
+        if len(set(wanted)) > max(fitting, FEWEST_CLASSES):
+            raise ValueError(
+                f"The scores of {len(set(wanted))} classes would take too much memory: hold the class against fewer rivals "
+                "(nearest:10), or take fewer steps."
+            )
         if not bool(torch.isin(torch.tensor(wanted, device=self._classes.device), self._classes).all()):
             self._forget(self._blocks.keys())
             self._keep_classes(wanted, len(self._classes))

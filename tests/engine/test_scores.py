@@ -165,6 +165,18 @@ def test_a_store_that_is_full_keeps_the_probable_and_the_wanted_classes_exactly(
         torch.testing.assert_close(probabilities[:, 0], first.softmax(-1)[..., index].mean(0))
 
 
+def test_more_classes_than_there_is_room_for_are_refused() -> None:
+    """Nothing is forgotten for them, and a few are always kept."""
+    table = ScoreTable(torch.arange(1000.0), channels=10, limit=10 * 4 * 2 * 100)
+    table.reserve(probes(2), [3])
+    first = fill(table, probes(2), 10, 1000)
+    with pytest.raises(ValueError, match="1000 classes would take too much memory"):
+        table.reserve(probes(2), range(1000))
+    found = table.averages(Passes(tuple(probes(2)), (0.5, 0.5), "logit"), [3])
+    torch.testing.assert_close(found[:, 0], first[..., 3].mean(0))
+    ScoreTable(torch.arange(1000.0), channels=10, limit=10 * 4 * 2 * 8).reserve(probes(2), range(16))
+
+
 def test_a_class_that_was_not_kept_is_run_again_rather_than_guessed() -> None:
     table = ScoreTable(torch.arange(1000.0), channels=10, limit=10 * 4 * 2 * 100)
     table.reserve(probes(2), [3])
