@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,10 @@ from iscam.notes import doubt
 from iscam.project import EXAMPLES
 from iscam.ui.asked import checks, links
 from iscam.ui.asked.events import Events
+from iscam.ui.done.news import Contrasted
 from iscam.ui.seen import words
 from iscam.ui.seen.layout import OPENING
-from tests.ui.stand_in import CATEGORIES, StandIn, Watcher, asked, page_of, shown, until, visitor
+from tests.ui.stand_in import CATEGORIES, PATIENCE, StandIn, Watcher, asked, page_of, shown, told, until, visitor
 
 
 def test_a_photo_is_predicted_at_once(events: Events, photo: dict[str, str], network: StandIn) -> None:
@@ -365,6 +367,29 @@ def test_the_page_opens_with_an_example_explained_once(events: Events, network: 
         assert state[page.ask["target"]] == 4 and state[page.ask["against"]] == words.LIKELY
         assert "IS-CAM: &lt;b&gt;fox&lt;/b&gt;, not others" in shown(state[page.contrast])
     assert (network.batches, network.analysed) == (20, 1)  # the map as such, and rather than the likely others
+
+
+def test_a_background_job_that_gives_way_tells_no_half_a_contrast(
+    events: Events, photo: dict[str, str], network: StandIn
+) -> None:
+    """It takes it up again when nobody asks anything."""
+    page, plain, begun = page_of(events), network.answer, threading.Event()
+
+    def slow(analysis: Any, request: Any, progress: Any, stop: threading.Event) -> Explanation:
+        if request[3] is not None and not begun.is_set():
+            network.pace.clear()
+            begun.set()
+        return plain(analysis, request, progress, stop)
+
+    network.answer = slow  # type: ignore[method-assign]
+    job = events.desk.opening()
+    assert begun.wait(PATIENCE)
+    running = Watcher(events.maps.explain(asked(events, photo), visitor("bob")))
+    until(lambda: "<img" in shown(running.page.get(page.maps["grad-cam"], "")))
+    network.pace.set()
+    running.finished()
+    assert [news.explanation.complete for news in told(job) if isinstance(news, Contrasted)] == [True]
+    assert "not others" in shown(Watcher(events.maps.open(visitor("cid"))).finished()[page.contrast])
 
 
 def test_an_opened_page_does_not_wait_behind_visitors(events: Events, photo: dict[str, str], network: StandIn) -> None:

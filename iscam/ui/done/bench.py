@@ -160,13 +160,15 @@ class Bench:
             job.tell(self.answers.get(case.question.place))
             while remaining and not job.stop.is_set():
                 news = self.map(case, remaining[0], job, earlier)
-                if job.background and isinstance(news, Mapped) and not news.explanation.complete:
+                if _interrupted(job, news):
                     return
                 job.tell(news)
                 remaining.pop(0)
                 earlier.clear()
             if _contrasts(case.question) and not job.stop.is_set():
-                job.tell(self.contrast(case, _contrasting(case.question), job))
+                contrast = self.contrast(case, _contrasting(case.question), job)
+                if not _interrupted(job, contrast):
+                    job.tell(contrast)
 
         return work
 
@@ -263,6 +265,11 @@ def _contrasted(case: Case, method: str, job: Job) -> Explanation:
 def ordered(methods: tuple[str, ...]) -> list[str]:
     """The cheapest first, so that the first map is there at once."""
     return sorted(methods, key=lambda key: METHODS[key].effort)
+
+
+def _interrupted(job: Job, news: Mapped | Contrasted | Refused) -> bool:
+    """Whether a background job gave way in the middle of a map: nobody asked for half of it, and it will be made again."""
+    return job.background and not isinstance(news, Refused) and not news.explanation.complete
 
 
 def _contrasts(question: Question) -> bool:
