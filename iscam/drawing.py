@@ -126,7 +126,7 @@ def draw(method: Method, evidence: Sequence[Evidence], aim: Aim) -> tuple[Tensor
     return weights, raw if aim.signed else raw.relu()
 
 
-def as_heatmap(raw: Tensor, image: Tensor, signed: bool = False) -> Tensor:
-    """A raw map (h, w) on an input (1, 3, H, W): (H, W), enlarged, then brought to [0, 1], or signed to [-1, 1]."""
-    enlarged = upsample(raw[None], (image.shape[2], image.shape[3]))  # (1, H, W)
+def as_heatmap(raw: Tensor, size: tuple[int, int], signed: bool = False) -> Tensor:
+    """A raw map (h, w) enlarged to an input's size (H, W), then brought to [0, 1], or signed to [-1, 1]."""
+    enlarged = upsample(raw[None], size)  # (1, H, W)
     return (enlarged / enlarged.abs().max().clamp_min(1e-30) if signed else normalise(enlarged))[0]

@@ -219,14 +219,14 @@ class Explainer:
         aim = request.aim
         evidence = [runs.evidence(analysis, self.model.head, side) for side in aim.sides]
         weights, raw = draw(request.method, evidence, aim)
-        return evidence, weights, raw, as_heatmap(raw, analysis.forward.image, aim.signed)
+        return evidence, weights, raw, as_heatmap(raw, analysis.forward.size, aim.signed)
 
     def _yardstick(self, analysis: Analysis, request: Request, runs: Runs, beside: Request | None) -> Yardstick | None:
         """What a finished map is held against."""
         if request.aim.signed:
             return None
         forward = analysis.forward
-        mean = as_heatmap(forward.activations.mean(0), forward.image).cpu().numpy()
+        mean = as_heatmap(forward.activations.mean(0), forward.size).cpu().numpy()
         if beside is None:
             return Yardstick(None, None, mean)
         *_, heatmap = self._drawn(analysis, beside, runs)

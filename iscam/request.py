@@ -9,7 +9,7 @@ from iscam.methods import METHODS, Method
 from iscam.models import LoadedModel
 from iscam.notes import refusal
 from iscam.results import Analysis
-from iscam.settings import EVERY_OTHER, Settings, nearest
+from iscam.settings import Settings, named_rival, nearest
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,9 @@ def find_method(key: str) -> Method:
 
 def _rivals(model: LoadedModel, analysis: Analysis, target: int, named: str) -> tuple[int, ...]:
     """The classes that are named as in `Settings`, in the model's own order."""
-    count = nearest(named)
-    if count is None and named != EVERY_OTHER:
-        return (_other(model, target, named),)
-    return tuple(sorted([index for index in _ranked(analysis) if index != target][:count]))
+    if (rival := named_rival(named)) is not None:
+        return (_other(model, target, rival),)
+    return tuple(sorted([index for index in _ranked(analysis) if index != target][: nearest(named)]))
 
 
 def _ranked(analysis: Analysis) -> list[int]:

@@ -55,10 +55,10 @@ class Settings:
         integration_path(self.path, self.steps)
         if not 0 <= self.strength <= 1:
             raise ValueError(f"The strength of the rivals must lie between 0 and 1, not {self.strength}.")
-        if self.signed and self.rivals is None:
-            raise ValueError("A signed map shows what speaks for the rivals: name some.")
         if self.rivals is not None:
             nearest(self.rivals)
+        elif self.signed or self.strength < 1:
+            raise ValueError("A signed map, and a strength, are of what speaks for the rivals: name some.")
 
     def record(self) -> dict[str, object]:
         """The settings by name; those of the contrast only if there is one.
@@ -78,6 +78,11 @@ def nearest(rivals: str) -> int | None:
     if not (count.isascii() and count.isdigit() and int(count[:9]) > 0):
         raise ValueError(f"{rivals!r} names no rivals: nearest:3, for instance, are the three most probable others.")
     return int(count[:9])
+
+
+def named_rival(rivals: str | None) -> str | None:
+    """The class that is named as the only rival; None if there is none, or rivals are meant that are not named."""
+    return None if rivals is None or rivals == EVERY_OTHER or nearest(rivals) is not None else rivals
 
 
 DEFAULT_SETTINGS = Settings()

@@ -13,6 +13,7 @@ from tqdm import tqdm
 import iscam
 from iscam import engine, evaluation, show
 from iscam.evaluation import Conditions, Maps, Measures, Network
+from iscam.settings import named_rival
 from iscam.trust import DEFAULT_METRICS, METRICS
 
 from . import network
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 def evaluate_photos(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
     network.check(options)
+    if options.strength < 1 and not any(options.rivals):
+        raise ValueError("--strength is of what speaks for the rivals: name some with --rivals.")
     source = _source(options)
     items = evaluation.sample(evaluation.find_items(source), None if options.grid else options.limit, options.seed)
     _check_metrics(options, any(item.box is not None for item in items))
@@ -36,9 +39,12 @@ def evaluate_photos(options: argparse.Namespace) -> int:
         raise ValueError(f"{lost[0]} would be overwritten: name another --out.")
     with evaluation.join_crew(options.device) as crew:
         model = network.load(options)
+        for rival in filter(None, map(named_rival, options.rivals)):
+            model.find_class(rival)
+        unseen: dict[str, str] = {}
         if options.grid:
             layer, explainer = model.find_layer(options.layer), iscam.Explainer(model)
-            items = crew.agreed(lambda: evaluation.compose(explainer, items, layer, options.limit))
+            items, unseen = crew.agreed(lambda: evaluation.compose(explainer, items, layer, options.limit))
 
         def progress(mine: Sequence[Item]) -> Iterable[Item]:
             name = "photos" if crew.size == 1 else f"photos of process {crew.rank + 1} of {crew.size}"
@@ -47,7 +53,7 @@ def evaluate_photos(options: argparse.Namespace) -> int:
         found = evaluation.evaluate(model, items, _conditions(options, model), options.out, crew, progress)
         if found is not None:
             evaluation.write_evaluation(options.out, found, evaluation.machine(crew, options.device))
-            for photo, problem in found.problems.items():
+            for photo, problem in (unseen | found.problems).items():
                 complain(f"{photo}: {problem}")
             print((options.out / "summary.md").read_text(encoding="utf-8"))
             if not found.rows:

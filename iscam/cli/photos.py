@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import iscam
 from iscam import engine, show
-from iscam.settings import EVERY_OTHER, Settings, nearest
+from iscam.settings import Settings, named_rival
 
 from . import network
 from .files import complain, make_folder, present
@@ -35,9 +35,7 @@ def each_photo(options: argparse.Namespace, work: Work) -> int:
     model = network.load(options)
     explainer = iscam.Explainer(model, options.engine, options.tolerance)
     model.find_layer(options.layer)
-    against, option = options.against, "--against"
-    if options.rivals is not None and options.rivals != EVERY_OTHER and nearest(options.rivals) is None:
-        against, option = options.rivals, "--rivals"
+    against, option = (named_rival(options.rivals), "--rivals") if options.rivals else (options.against, "--against")
     named = [model.find_class(name) for name in (options.target, against) if name is not None]
     if len(named) > len(set(named)):
         raise ValueError(f"--target and {option} name the same class: a contrast needs two.")

@@ -27,6 +27,11 @@ class ForwardPass:
     activations: Tensor
     logits: Tensor
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        return self.image.shape[2], self.image.shape[3]
+
 
 @contextmanager
 def undisturbed(network: nn.Module) -> Iterator[None]:

@@ -62,7 +62,8 @@ class Maps:
                 words = [key, *(said for said, number in several if number > 1)]
                 if rivals is not None:
                     words += [f"rivals={rivals}", *([f"strength={self.strength:g}"] if self.strength < 1 else [])]
-                settings = Settings(count, path, weighting, self.samples, self.seed, rivals, self.strength)
+                strength = 1.0 if rivals is None else self.strength
+                settings = Settings(count, path, weighting, self.samples, self.seed, rivals, strength)
                 found.append(Recipe(" ".join(words), key, settings))
         return found
 

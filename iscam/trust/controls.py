@@ -32,10 +32,9 @@ def random_map(activations: Tensor, size: tuple[int, int], seed: int) -> Tensor:
     """Uniform noise of the layer's size, enlarged as every map is: as coarse and smooth as a method's."""
     import torch
 
-    from iscam.engine import normalise, upsample
+    from iscam.drawing import as_heatmap
 
-    noise = torch.rand((1, *activations.shape[1:]), generator=torch.Generator().manual_seed(seed))
-    return normalise(upsample(noise, size))[0]
+    return as_heatmap(torch.rand(activations.shape[1:], generator=torch.Generator().manual_seed(seed)), size)
 
 
 def gaussian_map(activations: Tensor, size: tuple[int, int], seed: int) -> Tensor:
@@ -59,9 +58,9 @@ def fake_map(activations: Tensor, size: tuple[int, int], seed: int) -> Tensor:
 
 def mean_map(activations: Tensor, size: tuple[int, int], seed: int) -> Tensor:
     """The mean of the layer's activations: where it finds something, of no class (LaFAM, arXiv 2407.06059)."""
-    from iscam.engine import normalise, upsample
+    from iscam.drawing import as_heatmap
 
-    return normalise(upsample(activations.mean(0)[None], size))[0].cpu()
+    return as_heatmap(activations.mean(0), size).cpu()
 
 
 CONTROLS = {

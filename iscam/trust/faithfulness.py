@@ -44,11 +44,10 @@ def control(analysis: Analysis, key: str, class_index: int, category: str, seed:
     >>> control(analysis, "gaussian", 1, "cat").heatmap.max()
     np.float32(1.0)
     """
-    height, width = analysis.forward.image.shape[2:]
     photo = analysis.photo
     digest = photo.sha256 or hashlib.sha256(photo.image.tobytes()).hexdigest()  # a PIL image comes without one
     own = (seed + int(digest[:12], 16)) % 2**32
-    heatmap = CONTROLS[key].draw(analysis.forward.activations, (height, width), own).numpy()
+    heatmap = CONTROLS[key].draw(analysis.forward.activations, analysis.forward.size, own).numpy()
     return Explanation(
         method=key,
         target=Prediction(class_index, category, float(analysis.probabilities[class_index])),

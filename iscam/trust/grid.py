@@ -44,7 +44,7 @@ def grid_of(explainer: Explainer, analyses: Sequence[Analysis]) -> Analysis:
     ((128, 128), (64, 64, 128, 128))
     """
     assert len(analyses) == PHOTOS
-    height, width = analyses[0].forward.image.shape[2:]
+    height, width = analyses[0].forward.size
     down, across = height // 2, width // 2
     sizes = [(h, w) for h in (down, height - down) for w in (across, width - across)]
     parts = [

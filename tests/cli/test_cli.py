@@ -408,6 +408,7 @@ WRONG: dict[str, tuple[list[str], Iterable[str]]] = {
     "two kinds of contrast": (["--against", "dog", "--rivals", "cat"], ["--against", "--rivals"]),
     "no number of rivals": (["--rivals", "nearest:0"], ["nearest:0", "nearest:3"]),
     "signed without rivals": (["--signed"], ["signed", "rivals"]),
+    "strength without rivals": (["--strength", "0.5"], ["strength", "rivals"]),
     "strength above 1": (["--rivals", "all", "--strength", "1.5"], ["1.5", "between 0 and 1"]),
     "model and checkpoint": (["--model", "resnet18", "--arch", "resnet18"], ["--model", "--arch", "--checkpoint"]),
     "arch alone": (["--arch", "resnet18"], ["--arch", "--checkpoint"]),

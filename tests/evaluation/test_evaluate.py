@@ -650,6 +650,9 @@ def test_contrastive_maps_are_rows_of_their_own(tmp_path: Path, evaluate: Run) -
     plain, held = (float(rows[place]["specificity"]) for place in (0, 2))
     assert 0 < plain < held < 2
     assert rows[3]["specificity"] == "" and rows[-1]["specificity"] == ""
+    for wrong, said in ((("--rivals", "zebra"), "zebra"), (("--strength", "0.5"), "--rivals")):
+        code, _, complaints = evaluate(folder, *asked[:4], *wrong, "--out", tmp_path / "other")
+        assert code == 2 and said in complaints and len(complaints.splitlines()) == 1
     explainer = iscam.Explainer(iscam.load_model("photo11"))
     analysis = explainer.analyse(folder / rows[0]["file"])
     wanted = explainer.explain(analysis, "cam", rivals="all", strength=0.5).specificity
@@ -667,7 +670,9 @@ def test_maps_are_tried_on_grids_of_photos(tmp_path: Path, evaluate: Run, monkey
     code, _, complaints = evaluate(*asked)
     assert code == 2 and "no grid can be made" in complaints  # of the astronaut the network is not sure
     monkeypatch.setattr("iscam.trust.grid.SURE", 0.4)
-    assert evaluate(*asked)[0] == 0
+    (folder / "broken.jpg").write_bytes(b"no photo")
+    code, _, complaints = evaluate(*asked)
+    assert code == 0 and "broken.jpg: " in complaints  # left out of all grids, and named
     rows = read_rows(out)
     kinds = ["grad-cam", "grad-cam rivals=nearest:5", *CONTROLS]
     assert [row["method"] for row in rows] == 4 * kinds

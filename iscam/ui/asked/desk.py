@@ -59,12 +59,10 @@ class Desk:
     def question(self, values: Values, anew: bool = False) -> Question:
         """The question on the page. `anew`: the classes on it are those of another photo or model."""
         asked = {name: values[part] for name, part in self.page.ask.items()}
-        no_class = {NOBODY: None, LIKELY: LIKELY_RIVALS}
         against = asked["against"]
         if anew:
-            asked |= {"target": None, "against": NOBODY if against == NOBODY else LIKELY}
-        if isinstance(asked["against"], int):
-            asked["against"] = no_class.get(asked["against"], against)
+            asked["target"], against = None, against if against == NOBODY else LIKELY
+        asked["against"] = None if against == NOBODY else LIKELY_RIVALS if against == LIKELY else against
         return checks.question(**asked)
 
     def look(self, values: Values) -> Look:
