@@ -22,6 +22,8 @@ class Aim:
 
     >>> Aim(3, (7, 5)).sides
     ((3,), (7, 5))
+    >>> Aim(3, (7, 5), strength=0).sides
+    ((3,),)
     """
 
     target: int

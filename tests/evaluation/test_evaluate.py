@@ -24,6 +24,7 @@ from PIL import Image
 import iscam
 from iscam.__main__ import main
 from iscam.engine.table import ScoreTable
+from iscam.evaluation import compose
 from iscam.evaluation.dataset import SYNSETS, Item, class_index, find_items, sample
 from iscam.evaluation.plan import Conditions, Maps, Measures, Network
 from iscam.evaluation.run import Evaluation
@@ -691,6 +692,19 @@ def test_maps_are_tried_on_grids_of_photos(tmp_path: Path, evaluate: Run, monkey
         ("--grid", folder, "--target", "label"),
     ):
         assert evaluate(*wrong, "--out", tmp_path / "other")[0] == 2
+
+
+def test_no_photo_stands_in_two_grids_and_no_class_twice_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four photos, each twice: two grids; what one lacks is taken for the next; a smaller set begins with the same ones."""
+    monkeypatch.setattr("iscam.trust.grid.SURE", 0.4)
+    explainer = iscam.Explainer(iscam.load_model("photo11"))
+    names = ("chelsea", "coffee", "rocket", "astronaut")
+    items = [Item(f"{name} {turn}", EXAMPLES / f"{name}.jpg") for name in names for turn in (1, 2)]
+    found, problems = compose(explainer, items, "layer3", None)
+    assert [[part.name for part in grid.parts] for grid in found] == [
+        [f"{name} {turn}" for name in names] for turn in (1, 2)
+    ]
+    assert compose(explainer, items, "layer3", 1) == (found[:1], {}) and problems == {}
 
 
 def test_the_defaults_are_those_of_the_page() -> None:
