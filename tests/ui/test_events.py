@@ -245,7 +245,9 @@ def test_a_class_is_held_against_the_likely_others_unless_it_is_asked_for_as_suc
     likely = asked(events, photo, against=words.LIKELY)
     state = Watcher(events.maps.explain(likely, visitor())).finished()
     assert "IS-CAM: cat, not others" in shown(state[page.contrast]) and "crane" in shown(state[page.contrast])
-    assert "map for cat" in shown(state[page.maps["is-cam"]])
+    assert "map for cat" in shown(state[page.maps["is-cam"]]) and "within 0.40 % of exact" in shown(
+        state[page.contrast]
+    )
     state = Watcher(events.maps.switch(asked(events, photo), visitor())).finished()
     assert shown(state[page.contrast]) == ""
     state = Watcher(events.maps.switch(asked(events, photo, against=2), visitor())).finished()

@@ -82,7 +82,11 @@ class Canvas:
         if explanation.against is None:
             others = words.some([rival.category for rival in explanation.rivals])
             spent = f"{words.seconds(explanation.seconds)} · {words.passes(explanation.forward_passes)}"
-            lines = [f"rather than {others}", spent, *words.of_the_class(explanation)]
+            error = explanation.estimated_error
+            within = (
+                [f"within {words.per_cent(error)} of exact"] if error else []
+            )  # the status line is of the other maps
+            lines = [f"rather than {others}", spent, *within, *words.of_the_class(explanation)]
             title = f"{label}: {category}, not others"
             where = words.map_alt(explanation)
             return html.card(
