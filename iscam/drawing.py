@@ -13,6 +13,8 @@ from iscam.engine import (
     PROFILES,
     Aim,
     Backend,
+    Cells,
+    Copies,
     Differentiation,
     Passes,
     Refinement,
@@ -32,11 +34,13 @@ from iscam.results import Analysis
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """What is run for a request: scores of masked photos, gradients, both or neither."""
+    """What is run for a request: scores of masked photos or of the layer's copies, gradients, some of it or nothing."""
 
     passes: Passes
-    scores: Sweep | Refinement | None
-    gradients: Differentiation | None
+    copies: Copies
+    scores: Sweep | Refinement | None = None
+    cells: Cells | None = None
+    gradients: Differentiation | None = None
 
     @classmethod
     def of(
@@ -54,10 +58,11 @@ class Runs:
         passes = request.method.passes(request.settings)
         layer, forward, aim = analysis.layer, analysis.forward, request.aim
         sides = tuple(dict.fromkeys(side for each in (request, beside) if each is not None for side in each.aim.sides))
+        copies = Copies(backend, layer, forward.image)
         scores: Sweep | Refinement | None = None
         gradients: Differentiation | None = None
         if passes.probes:
-            scorer = Scorer(backend, layer, forward, analysis.table)
+            scorer = Scorer(backend, copies, forward, analysis.table)
             if tolerance is not None and request.method.score_based and can_spare(forward, passes, tolerance):
                 scores = Refinement(scorer, passes, aim, tolerance, sides)
             else:
@@ -65,11 +70,12 @@ class Runs:
         if passes.gradients:
             network, known = backend.network, analysis.gradients
             gradients = Differentiation(network, layer, forward, passes.gradients, sides, known)
-        return cls(passes, scores, gradients)
+        cells = Cells(copies, forward, analysis.table) if passes.cells else None
+        return cls(passes, copies, scores, cells, gradients)
 
     @property
     def _works(self) -> list[Work]:
-        return [work for work in (self.scores, self.gradients) if work is not None]
+        return [work for work in (self.scores, self.cells, self.gradients) if work is not None]
 
     @property
     def rows(self) -> int:
@@ -97,6 +103,7 @@ class Runs:
             self.passes,
             forward.logits[classes].mean(),
             None if self.scores is None else self.scores.averages(side),
+            None if self.cells is None else self.cells.probabilities(side),
             None if self.gradients is None else self.gradients.of(side),
             None if head is None else head[classes].mean(0),
         )
@@ -116,11 +123,11 @@ def draw(method: Method, evidence: Sequence[Evidence], aim: Aim) -> tuple[Tensor
     if others and aim.by == LOGITS:
         own, others = own.less(aim.strength, others[0]), []
     weights = method.weigh(own)
-    if weights.ndim == 2:
-        return None, weights.relu()  # (h, w)
     for rival in others:
         theirs = method.weigh(rival)
         weights = weights - aim.strength * (weights.sum() * profile(theirs) if aim.by == PROFILES else theirs)
+    if weights.ndim == 2:
+        return None, weights if aim.signed else weights.relu()  # (h, w)
     shaped = weights[:, None, None] if weights.ndim == 1 else weights  # (C, 1, 1) or (C, h, w)
     raw = (shaped * activations).sum(0)  # (h, w)
     return weights, raw if aim.signed else raw.relu()

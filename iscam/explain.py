@@ -15,14 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from iscam.drawing import Runs, as_heatmap, draw
-from iscam.engine import (
-    Backend,
-    ScoreTable,
-    carry_out,
-    finite,
-    forward_pass,
-    undisturbed,
-)
+from iscam.engine import Backend, ScoreTable, carry_out, finite, forward_pass, undisturbed
 from iscam.images import Photo, middle, read_photo
 from iscam.methods import Evidence
 from iscam.models import LoadedModel
@@ -254,6 +247,7 @@ class Explainer:
         said = (
             "" if outcome.complete else "Stopped before all passes were done.",
             "" if heatmap.any() else blank_reason(evidence[0], weights),
+            runs.copies.remark,
             unspecific(found),
             doubt(target.category, target.probability),
         )

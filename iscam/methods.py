@@ -15,8 +15,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from iscam.engine import Passes, Probe
-from iscam.path import integration_path
+from iscam.engine import Passes
+from iscam.needs import (
+    along_the_path,
+    every_cell,
+    gradient,
+    gradients_with_noise,
+    masked_once,
+    masked_with_noise,
+    nothing,
+    silenced,
+)
 from iscam.settings import CONTRAST, DEFAULT_SETTINGS, Settings
 
 if TYPE_CHECKING:
@@ -36,11 +45,12 @@ class Evidence:
     passes: Passes
     logit: Tensor  # () of the photo as it is
     averages: Tensor | None = None  # (C,) average scores, NaN where not known
+    cells: Tensor | None = None  # (h, w) scores of each cell alone, NaN where not known
     gradients: Tensor | None = None  # (C, h, w), averaged over noisy photos if that was asked for
     head: Tensor | None = None  # (C,) the class's weights in it
 
     def less(self, strength: float, rivals: Evidence) -> Evidence:
-        """Evidence for the class's logit less so much of its rivals', as all of it is linear in the logits."""
+        """Evidence for the class's logit less so much of its rivals', by all in it that is linear in the logits."""
 
         def less(own: Tensor | None, other: Tensor | None) -> Tensor | None:
             return None if own is None or other is None else own - strength * other
@@ -63,9 +73,9 @@ class Method:
         weigh: evidence -> channel weights (C,), weights per position (C, h, w), or the map (h, w).
         passes: what is to be run for it with given settings, and how scores are averaged.
         heeds: the settings that change its map, by their names; beside those of the contrast.
-        score_based: whether its weights are average scores (or their softmax, on the logit scale). The fast engine may then
-            predict them and tell how far the map is off, and classes are contrasted by their profiles; those of other
-            methods by their logits.
+        score_based: whether its weights, or its map, are average scores (or their softmax, on the logit scale). The fast
+            engine may then predict them and tell how far the map is off, and classes are contrasted by their profiles; those
+            of other methods by their logits.
         needs_head: whether it reads the weights of one linear layer behind global pooling.
         class_specific: False where the map is the same for every class.
 
@@ -85,60 +95,19 @@ class Method:
 
     @property
     def effort(self) -> int:
-        """A rank of what a map takes: 0 a pass or none, 1 a few, 2 one and more per channel, 3 several per channel, all run."""
+        """A rank of what a map takes: 0 a pass or none, 1 a few or parts of many, 2 one and more per channel, 3 several per
+        channel, all run."""
         needed = self.passes(DEFAULT_SETTINGS)
-        if any(probe.noise or probe.silence for probe in needed.probes):
+        if any(probe.noise for probe in needed.probes):
             return 3
+        if needed.cells or any(probe.silence for probe in needed.probes):
+            return 1
         return 2 if needed.probes else int(len(needed.gradients) > 1)
 
     def heeded(self, settings: Settings) -> dict[str, object]:
         """The settings that change its map, by their names: maps of equal ones are equal."""
         contrast = CONTRAST if self.class_specific and settings.rivals is not None else ()
         return {name: getattr(settings, name) for name in (*self.heeds, *contrast)}
-
-
-# What is run
-
-
-def nothing(settings: Settings) -> Passes:
-    """The pass over the photo alone."""
-    return Passes()
-
-
-def along_the_path(settings: Settings) -> Passes:
-    """The masked photo at every multiplier of the path."""
-    path = integration_path(settings.path, settings.steps)
-    return Passes(tuple(Probe(multiplier) for multiplier in path.multipliers), path.weights, settings.weighting)
-
-
-def masked_once(settings: Settings) -> Passes:
-    """The masked photo as it is."""
-    return Passes((Probe(),), (1.0,), settings.weighting)
-
-
-def masked_with_noise(settings: Settings) -> Passes:
-    """The masked photo with several fields of noise."""
-    probes = tuple(Probe(noise=noise) for noise in _noises(settings))
-    return Passes(probes, (1 / len(probes),) * len(probes))
-
-
-def silenced(settings: Settings) -> Passes:
-    """The photo as it is, with the channel silenced in the network."""
-    return Passes((Probe(silence=True),), (1.0,), "logit")
-
-
-def gradient(settings: Settings) -> Passes:
-    """The gradient at the photo."""
-    return Passes(gradients=(None,))
-
-
-def gradients_with_noise(settings: Settings) -> Passes:
-    """The mean of the gradients at several noisy photos."""
-    return Passes(gradients=_noises(settings))
-
-
-def _noises(settings: Settings) -> tuple[tuple[int, int], ...]:
-    return tuple((settings.seed, sample) for sample in range(settings.samples))
 
 
 # How it is weighed
@@ -227,6 +196,14 @@ def layer_cam(evidence: Evidence) -> Tensor:
     return _gradients(evidence).relu()
 
 
+def recipro_cam(evidence: Evidence) -> Tensor:
+    r"""Recipro-CAM (arXiv 2209.14074): the map itself, $L_{ij} = f_c(A \circ G_{ij})$, where $G_{ij}$ leaves of the maps
+    no more than cell (i, j) and some of its neighbours, by a Gaussian of 3 x 3 cells.
+    """
+    assert evidence.cells is not None
+    return evidence.cells.nan_to_num(0)
+
+
 def eigen_cam(evidence: Evidence) -> Tensor:
     r"""Eigen-CAM (arXiv 2008.00299): projection of the centred activations (hw, C) on their first right singular vector.
 
@@ -291,6 +268,14 @@ METHODS = {
         Method("xgrad-cam", "XGrad-CAM", "https://arxiv.org/abs/2008.02312", xgrad_cam, gradient),
         Method("hires-cam", "HiResCAM", "https://arxiv.org/abs/2011.08891", hires_cam, gradient),
         Method("layer-cam", "LayerCAM", "https://doi.org/10.1109/TIP.2021.3089943", layer_cam, gradient),
+        Method(
+            "recipro-cam",
+            "Recipro-CAM",
+            "https://arxiv.org/abs/2209.14074",
+            recipro_cam,
+            every_cell,
+            score_based=True,
+        ),
         Method("eigen-cam", "Eigen-CAM", "https://arxiv.org/abs/2008.00299", eigen_cam, nothing, class_specific=False),
         Method(
             "ablation-cam", "Ablation-CAM", "https://doi.org/10.1109/WACV45572.2020.9093360", ablation_cam, silenced

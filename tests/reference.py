@@ -200,6 +200,32 @@ def ablation_cam(network: nn.Module, layer: str, x: Tensor, c: int) -> Pair:
     return relu_sum(weights, a)
 
 
+def recipro_cam(network: nn.Module, layer: str, x: Tensor, c: int) -> tuple[None, Tensor]:
+    """Each cell's probability when nothing of the maps is left but 1/4 of that cell, 1/8 of those beside, above and below
+    it, and 1/16 of those at its corners. The class token, which has no place, stays."""
+    a, _ = activations(network, layer, x)
+    height, width = a.shape[1:]
+    raw = torch.zeros(height, width, dtype=torch.float64)
+    for row in range(height):
+        for column in range(width):
+
+            def keep(output: Tensor, row: int = row, column: int = column) -> Tensor:
+                output = output.clone()
+                for i in range(height):
+                    for j in range(width):
+                        far = abs(i - row) + abs(j - column) if max(abs(i - row), abs(j - column)) <= 1 else None
+                        share = 0.0 if far is None else (1 / 4, 1 / 8, 1 / 16)[far]
+                        if output.ndim == 4:
+                            output[:, :, i, j] *= share
+                        else:
+                            output[:, 1 + i * width + j] *= share
+                return output
+
+            with torch.no_grad():
+                raw[row, column] = run(network, layer, x, keep)[1].softmax(0)[c]
+    return None, raw
+
+
 def cam(network: nn.Module, layer: str, x: Tensor, c: int, head: Tensor) -> Pair:
     """`head` (K, C): the weight of the one linear layer behind the pooling."""
     return relu_sum(head[c].detach(), activations(network, layer, x)[0])

@@ -34,7 +34,7 @@ def test_no_trace_is_left(tiny: Tiny, method: str, fails: bool) -> None:
     before, image, grad_mode = state_of(model.network), analysis.forward.image.clone(), torch.is_grad_enabled()
     model.network.fail_at = model.network.calls + 1 if fails else 0
     passes = METHODS[method].passes(DEFAULT_SETTINGS)
-    needs_a_pass = passes.probes or passes.gradients
+    needs_a_pass = passes.probes or passes.cells or passes.gradients
     if fails and needs_a_pass:
         with pytest.raises(RuntimeError, match="on purpose"):
             explainer.explain(analysis, method, samples=2, steps=2)

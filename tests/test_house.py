@@ -25,7 +25,7 @@ MODULES = {
 FLOORS = (
     ("project", "images", "path", "engine"),
     ("settings",),
-    ("models",),
+    ("models", "needs"),
     ("methods",),
     ("notes", "results"),
     ("request",),

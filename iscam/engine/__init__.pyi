@@ -14,6 +14,7 @@ from .capture import foldable as foldable
 from .capture import forward_pass as forward_pass
 from .capture import map_sizes as map_sizes
 from .capture import undisturbed as undisturbed
+from .cells import Cells as Cells
 from .fast import Refinement as Refinement
 from .fast import can_spare as can_spare
 from .gradients import Differentiation as Differentiation
@@ -30,5 +31,6 @@ from .scores import Work as Work
 from .scores import carry_out as carry_out
 from .scores import finite as finite
 from .table import ScoreTable as ScoreTable
+from .tail import Copies as Copies
 from .trajectory import Trajectories as Trajectories
 from .trajectory import partial_weights as partial_weights

@@ -123,20 +123,6 @@ def gradients(network: nn.Module, layer: str, image: Tensor, sides: Sequence[Seq
         return [as_maps(gradient)[0].detach() for gradient in found]
 
 
-def ablated_logits(network: nn.Module, layer: str, images: Tensor, channels: Tensor) -> Tensor:
-    """Logits (B, K) of images (B, 3, H, W) where row i has channel `channels[i]` of the layer set to 0."""
-    rows = torch.arange(len(channels), device=channels.device)
-
-    def silence(output: Tensor) -> Tensor:
-        changed = output.clone()
-        as_maps(changed)[rows, channels] = 0  # a view: the class token, if any, is left alone
-        return changed
-
-    with torch.no_grad(), undisturbed(network), hooked(network, layer, silence):
-        logits: Tensor = network(images)
-    return logits
-
-
 def foldable(network: nn.Module, image: Tensor) -> tuple[Fold, ...]:
     """Convolutions and the batch norms that read their output as it is, from one pass over image (1, 3, H, W).
 

@@ -34,6 +34,7 @@ class Passes:
         shares: (n) with which a channel's scores are averaged; they sum to 1.
         scale: what is averaged: the "probability" of the class, or its "logit".
         gradients: the noise of each photo at which gradients are taken, which are averaged; None is the photo as it is.
+        cells: whether every cell of the layer is run alone.
 
     >>> Passes((Probe(0.5), Probe(1.0)), (0.5, 0.5)).scale
     'probability'
@@ -43,3 +44,4 @@ class Passes:
     shares: tuple[float, ...] = ()
     scale: str = "probability"
     gradients: tuple[Noise | None, ...] = ()
+    cells: bool = False

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from typing import Protocol
 
 import torch
@@ -18,10 +17,11 @@ from torch import Tensor
 from .aim import PROFILES, Side
 from .backend import Backend
 from .blend import blended, totals
-from .capture import ForwardPass, ablated_logits
+from .capture import ForwardPass
 from .masks import flat_channels, make_masks
 from .passes import Noise, Passes, Probe
 from .table import ScoreTable
+from .tail import Copies, silencing
 
 
 class Work(Protocol):
@@ -60,12 +60,16 @@ def carry_out(batches: Iterable[None], stop: threading.Event | None, report: Cal
 class Scorer:
     """Runs (probe, channel) pairs of one photo and keeps their scores in its table. `rows` counts the input rows."""
 
-    def __init__(self, backend: Backend, layer: str, forward: ForwardPass, table: ScoreTable) -> None:
+    def __init__(self, backend: Backend, copies: Copies, forward: ForwardPass, table: ScoreTable) -> None:
         self.backend = backend
+        self.copies = copies
         self.forward = forward
         self.table = table
-        self.rows = 0
-        self._layer = layer
+        self._masked = 0  # rows
+
+    @property
+    def rows(self) -> int:
+        return self._masked + self.copies.rows
 
     def run(self, probes: Sequence[Probe], pairs: Tensor, blank: bool = False) -> Iterator[None]:
         """Run pairs (rows, 2) of a channel and the place of a probe in `probes`, which are all of one kind.
@@ -81,23 +85,22 @@ class Scorer:
             yield
             if blank:
                 self.table.blank, blank = finite(self.backend.logits(torch.zeros_like(image)))[0], False
-                self.rows += 1
+                self._masked += 1
             if done < len(pairs):
                 done += self._run_batch(probes, pairs[done:], fields)
 
     def _run_batch(self, probes: Sequence[Probe], pairs: Tensor, fields: dict[Noise, Tensor]) -> int:
         """Run as many of the pairs as make a batch; return their number."""
-        kind = "silence" if probes[0].silence else "rough" if probes[0].rough else "precise"
-        batch = pairs[: self.backend.pace(kind).rows(len(pairs))]  # (B, 2)
+        if probes[0].silence:
+            logits = self.copies.run(silencing, pairs[:, 0])  # (B, K)
+            self.table.put([probes[0]] * len(logits), pairs[: len(logits), 0], finite(logits))
+            return len(logits)
+        rough = probes[0].rough
+        batch = pairs[: self.backend.pace("rough" if rough else "precise").rows(len(pairs))]  # (B, 2)
         channels, chosen = batch[:, 0], [probes[i] for i in batch[:, 1].tolist()]
-        if kind == "silence":
-            run = partial(ablated_logits, self.backend.network, self._layer, channels=channels)
-            logits = self.backend.timed(kind, run, self.forward.image.expand(len(chosen), -1, -1, -1))  # (B, K)
-        else:
-            rows = masked_rows(self.forward, chosen, channels, fields)  # (B, 3, H, W)
-            logits = self.backend.logits(rows, kind == "rough")  # (B, K)
+        logits = self.backend.logits(masked_rows(self.forward, chosen, channels, fields), rough)  # (B, K)
+        self._masked += len(chosen)
         self.table.put(chosen, channels, finite(logits))
-        self.rows += len(chosen)
         return len(chosen)
 
 
@@ -116,7 +119,8 @@ class Sweep:
 
     @property
     def total(self) -> int:
-        return len(self._pairs)
+        silence = self._passes.probes[0].silence
+        return self._scorer.copies.total(self._pairs) if silence else len(self._pairs)
 
     def batches(self) -> Iterator[None]:
         yield from self._scorer.run(self._passes.probes, self._pairs)

@@ -31,6 +31,7 @@ class ScoreTable:
         self._evaluated: dict[Probe, Tensor] = {}  # bool (C,)
         self.photo = photo_logits  # (K,)
         self.blank: Tensor | None = None  # logits (K,) of a photo of which nothing is shown
+        self.cells: Tensor | None = None  # logits (h w, K) of single cells of the layer, NaN where not known
         self.passes = 0
 
     @property

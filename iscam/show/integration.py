@@ -12,7 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from iscam.engine import Scorer, Trajectories, carry_out, make_masks, normalise, partial_weights, undisturbed, upsample
+from iscam.engine import (
+    Copies,
+    Scorer,
+    Trajectories,
+    carry_out,
+    make_masks,
+    normalise,
+    partial_weights,
+    undisturbed,
+    upsample,
+)
 from iscam.explain import Explainer
 from iscam.path import DEFAULT_STEPS, integration_path
 from iscam.results import Analysis, Explanation, Outcome, Prediction, Progress
@@ -123,7 +133,8 @@ def _run(
     stop: threading.Event | None,
 ) -> tuple[int, bool]:
     """Run what the carriers lack, after an explanation; the rows of both, and whether all was run."""
-    scorer = Scorer(explainer.backend, analysis.layer, analysis.forward, analysis.table)
+    copies = Copies(explainer.backend, analysis.layer, analysis.forward.image)
+    scorer = Scorer(explainer.backend, copies, analysis.forward, analysis.table)
     before = explanation.forward_passes
     total = before + len(seen.missing()) + (analysis.table.blank is None)
 

@@ -41,8 +41,10 @@ def test_no_pair_is_run_twice(tiny: Tiny) -> None:
     assert rows(method="is-cam", steps=10, path="linear") == 7 * 6  # 0.1, 0.3, 0.6 and 1.0 are known
     assert rows(method="ss-cam", samples=3) == 7 * 3
     assert rows(method="ss-cam", samples=5, target=2) == 7 * 2
-    assert rows(method="ablation-cam") == 8  # a flat channel can be silenced
+    assert rows(method="ablation-cam") == 8 + 1  # a flat channel can be silenced; one is run both ways
     assert rows(method="ablation-cam", target=4) == 0
+    assert rows(method="recipro-cam") == 4 * 4 + 1
+    assert rows(method="recipro-cam", target=2) == 0
     assert rows(method="grad-cam") == 1
     assert rows(method="layer-cam") == 0
 

@@ -18,6 +18,7 @@ import torchvision
 from iscam import MODELS, Analysis, Explainer, Explanation, Progress, load_model
 from iscam.engine import capture
 from iscam.engine.backend import SIZES
+from iscam.engine.tail import WHOLE
 from iscam.images import Geometry
 from iscam.methods import METHODS
 from iscam.models import architectures
@@ -70,10 +71,13 @@ def test_a_row_runs_every_method(key: str) -> None:
         assert explanation.heatmap.min() >= 0
         assert explanation.heatmap.max() <= 1
         assert explanation.heatmap.any() or "blank" in explanation.note
-        if row.passes(DEFAULT_SETTINGS).probes:
-            assert ENOUGH <= rows == explanation.forward_passes <= total
+        assert WHOLE not in explanation.note  # what follows the layer can be run alone
+        passes = row.passes(DEFAULT_SETTINGS)
+        if passes.probes or passes.cells:
+            shown = explanation.raw if explanation.weights is None else explanation.weights
+            assert min(ENOUGH, total) <= rows == explanation.forward_passes <= total
             assert rows < ENOUGH + max(SIZES["cpu"])  # a stop is answered before the next batch
-            assert 1 <= (explanation.weights != 0).sum() <= rows
+            assert 1 <= (shown != 0).sum() <= rows
             assert explanation.complete == (rows == total) == ("Stopped" not in explanation.note)
         else:
             assert explanation.complete
