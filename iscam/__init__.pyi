@@ -10,6 +10,7 @@ from .models import load_model as load_model
 from .path import IntegrationPath as IntegrationPath
 from .path import integration_path as integration_path
 from .project import __version__ as __version__
+from .refine import refine_cam as refine_cam
 from .results import Analysis as Analysis
 from .results import Explanation as Explanation
 from .results import Prediction as Prediction

@@ -130,6 +130,16 @@ class Contrasted(nn.Module):
         return torch.cat([logits, (logits[:, self.c] - self.strength * mean)[:, None]], dim=1)
 
 
+def refine_cam(heatmaps: Sequence[Tensor]) -> Tensor:
+    """The maps (H, W) multiplied place by place, less the least, over the largest."""
+    product = [[math.prod(of.tolist()) for of in row] for row in torch.stack(list(heatmaps)).permute(1, 2, 0)]
+    least = min(min(row) for row in product)
+    most = max(max(row) for row in product)
+    return torch.tensor(
+        [[(value - least) / ((most - least) or 1) for value in row] for row in product], dtype=torch.float64
+    )
+
+
 def signed_heatmap(raw: Tensor, size: tuple[int, int]) -> Tensor:
     """A contrast upsampled, then divided by its largest absolute value: [-1, 1]; an empty one stays 0."""
     u = upsample(raw, size)

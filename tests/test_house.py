@@ -28,7 +28,7 @@ FLOORS = (
     ("models", "needs"),
     ("methods",),
     ("notes", "results"),
-    ("request",),
+    ("request", "refine"),
     ("drawing",),
     ("explain",),
     ("show",),

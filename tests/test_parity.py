@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchcam.methods import CAM, ISCAM, SSCAM, ScoreCAM
 
-from iscam import MODELS, Analysis, Explainer, LoadedModel, load_model
+from iscam import MODELS, Analysis, Explainer, LoadedModel, load_model, refine_cam
 from iscam.images import Geometry
 from iscam.models.describe import describe
 from iscam.models.preprocessing import MEAN, STD, make_transforms
@@ -384,3 +384,17 @@ def test_squeezenet_is_cam_is_torch_cams(shared: Path, monkeypatch: pytest.Monke
     ours = explainer.explain(analysis, "is-cam", target, steps=2, weighting="logit")
     assert_same(ours.weights[weights > 1e-9], weights[weights > 1e-9])
     assert_same(ours.raw, raw)
+
+
+def test_refine_cam_is_grad_cams(tiny: Make) -> None:
+    """Its loop that should bring the maps to [0, 1] changes nothing, but grad-cam's maps are in [0, 1] before."""
+    model = tiny("TinyPooled", seed=SEED)
+    names = ("features", "features.2")
+    explainer = Explainer(model)
+    each = [explainer.analyse(noise_photo(), name) for name in names]
+    target = each[0].predictions[0].index
+    ours = refine_cam([explainer.explain(analysis, "layer-cam", target) for analysis in each])
+    layers = [model.network.get_submodule(name) for name in names]
+    theirs = peers.RefineCAM(model.network, layers, base_method=peers.LayerCAM)
+    heatmap = theirs(each[0].forward.image.clone(), [ClassifierOutputTarget(target)])[0]
+    assert_same(ours.heatmap, heatmap)

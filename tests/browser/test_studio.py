@@ -112,12 +112,13 @@ def test_every_tab_fills_and_follows_its_method(page: Page) -> None:
     assert all(alt.startswith("Mask of channel ") for alt in names(page, "#channels", 8))
 
     open_tab(page, "Layers")
-    assert all(alt.startswith("Grad-CAM map for cat:") for alt in names(page, "#layers", 3))
+    assert all(alt.startswith("Grad-CAM map for cat:") for alt in names(page, "#layers", 4))
     assert re.findall(r"layer\d", page.inner_text("#layers")) == ["layer3", "layer2", "layer1"]
-    before = cards(page, "#layers", 3).first.get_attribute("src")
+    assert "RefineCAM, 3 layers" in page.inner_text("#layers")
+    before = cards(page, "#layers", 4).first.get_attribute("src")
     choose(page, "With method", "LayerCAM")
     wait_for_another(page, "#layers img", before)
-    assert all(alt.startswith("LayerCAM map for cat:") for alt in names(page, "#layers", 3))
+    assert all(alt.startswith("LayerCAM map for cat:") for alt in names(page, "#layers", 4))
 
     open_tab(page, "Export")
     page.wait_for_function("document.querySelector('#command textarea').value.startsWith('python -m iscam explain ')")
@@ -204,7 +205,7 @@ def test_a_look_is_drawn_without_a_run(page: Page) -> None:
     redrawn("#map-grad-cam img", opacity="0.9", colours="magma", view="heat map")
     assert wait_for_status(page, r"\w") == said
     open_tab(page, "Layers")
-    cards(page, "#layers", 3)
+    cards(page, "#layers", 4)
     said = wait_for_status(page, "^(An example|Done)")
     redrawn("#layers img", view="overlay", opacity="0.3", colours="jet")
     assert wait_for_status(page, r"\w") == said

@@ -33,7 +33,7 @@ def test_classes_and_layers_are_studied_and_kept(events: Events, photo: dict[str
     """Five classes with the contrast of the first two; every layer; a second time nothing is run."""
     page = page_of(events)
     Watcher(events.maps.explain(asked(events, photo), visitor())).finished()
-    for tab, words, cards in (("classes", "dog", 5), ("layers", "layer1, 12 of", 3)):
+    for tab, words, cards in (("classes", "dog", 5), ("layers", "layer1, 12 of", 4)):
         state = Watcher(events.tabs.opened(tab)(asked(events, photo), visitor())).finished()
         assert shown(state[page.shelf[tab]]).count("<figure") == cards and words in shown(state[page.shelf[tab]])
         assert state[page.explain]["visible"] and "Done in" in state[page.status]
@@ -136,11 +136,11 @@ def test_what_follows_the_maps_late_asks_of_their_class(events: Events, photo: d
     Watcher(events.tabs.opened("layers")(cat, visitor())).finished()
     Watcher(events.maps.switch(dog, visitor())).finished()
     state = Watcher(events.tabs.follow_up(cat, visitor())).finished()
-    assert shown(state[page.shelf["layers"]]).count("map for dog") == 3
+    assert shown(state[page.shelf["layers"]]).count("map for dog") == 4
     assert list(events.tabs.follow_up(dog, visitor())) == [{page.status: gr.skip()}]
     Watcher(events.maps.switch(cat, visitor())).finished()
     state = Watcher(events.tabs.follow_up(cat, visitor())).finished()
-    assert shown(state[page.shelf["layers"]]).count("map for cat") == 3
+    assert shown(state[page.shelf["layers"]]).count("map for cat") == 4
 
 
 def test_faithfulness_is_measured_once_and_its_box_again(uploads: Path) -> None:

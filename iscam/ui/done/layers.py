@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from iscam.models import MODELS
+from iscam.refine import refine_cam
 
 from .bench import Bench
+from .news import Mapped, Piece
 from .question import Question
 from .study import Study, one_method, piece
 
@@ -17,15 +19,24 @@ if TYPE_CHECKING:
 
 
 def of_layers(bench: Bench, question: Question, choices: None, job: Job) -> Iterator[object]:
-    """The question's only method over all layers of the model, from coarse to fine, for one class."""
+    """The question's only method over all layers of the model, from coarse to fine, for one class; and their product."""
     (method,) = question.methods
+    maps, case = [], None
     for layer, (height, width) in MODELS[question.model].layers.items():
         if job.stop.is_set():
             return
         case = bench.case(replace(question, layer=layer), job)
         yield bench.answers.get(case.question.place)
         title = f"{layer}, {len(case.analysis.forward.activations)} of {height}x{width}"
-        yield piece(title, bench.map(case, method, job, previews=False))
+        answer = bench.map(case, method, job, previews=False)
+        yield piece(title, answer)
+        if isinstance(answer, Mapped) and answer.explanation.complete:
+            maps.append(answer.explanation)
+    if case is not None and len(maps) > 1:
+        product = refine_cam(maps)
+        yield Piece(
+            f"RefineCAM, {len(maps)} layers", product, case.explainer.masked_probability(case.analysis, product)
+        )
 
 
 STUDY = Study(of_layers, one_method)

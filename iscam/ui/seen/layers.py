@@ -13,7 +13,7 @@ from .rows import method_box, row
 
 SENTENCE = (
     "One method for the target class over the layers of the network, with the number and size of their maps: deep layers "
-    "know more and place it more coarsely."
+    "know more and place it more coarsely. The last map is their product (RefineCAM): what all of them show."
 )
 
 
