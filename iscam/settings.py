@@ -13,7 +13,7 @@ DEFAULT_TOLERANCE = 0.01
 DEFAULT_SAMPLES = 8
 MAX_SAMPLES = 100
 NEAREST, EVERY_OTHER = "nearest", "all"  # rivals that are not named
-LIKELY_RIVALS = f"{NEAREST}:10"  # found best on grids of photos, see docs/evaluation.md
+LIKELY_RIVALS = f"{NEAREST}:20"  # found best on grids of photos, see docs/evaluation.md
 CONTRAST = ("rivals", "strength", "signed")  # heeded by every method whose map depends on the class
 
 

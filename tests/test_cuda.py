@@ -41,7 +41,7 @@ def test_maps(both: list[Explainer], method: str, rivals: str | None) -> None:
         assert cuda.specificity == pytest.approx(cpu.specificity, abs=CLOSE)
 
 
-@pytest.mark.parametrize("rivals", [None, "nearest:10"])
+@pytest.mark.parametrize("rivals", [None, "nearest:20"])
 @pytest.mark.parametrize("weighting", ["probability", "logit"])
 def test_the_fast_engines_error_holds(both: list[Explainer], weighting: str, rivals: str | None) -> None:
     fast = both[1].using("fast")

@@ -31,6 +31,7 @@ FLOORS = (
     ("request", "refine"),
     ("drawing",),
     ("explain",),
+    ("beside",),
     ("show",),
     ("trust", "benchmark"),
     ("evaluation",),

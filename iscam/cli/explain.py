@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from iscam import show
+from iscam.beside import contrast, contrasting
 from iscam.methods import METHODS
 
 from .files import one_line
@@ -21,19 +24,21 @@ if TYPE_CHECKING:
 
 def explain_photos(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
-    if options.against is not None and options.rivals is not None:
-        raise ValueError("--against and --rivals are two kinds of contrast: name one.")
-    contrast = "--against" if options.against is not None else "--rivals" if options.rivals is not None else ""
-    if contrast and (general := [k for k in options.methods if not METHODS[k].class_specific]):
+    kinds = [f"--{kind}" for kind in ("against", "rivals", "contrast") if getattr(options, kind) is not None]
+    if len(kinds) > 1:
+        raise ValueError(f"{kinds[0]} and {kinds[1]} are two kinds of contrast: name one.")
+    general = [key for key in options.methods if not METHODS[key].class_specific]
+    if general and (kinds in (["--against"], ["--rivals"]) or (kinds and len(general) == len(options.methods))):
         raise ValueError(
-            f"{METHODS[general[0]].label} gives the same map for every class: leave it out with {contrast}."
+            f"{METHODS[general[0]].label} gives the same map for every class: leave it out with {kinds[0]}."
         )
     recorded = settings_of(options).record() | {"tolerance": options.tolerance}
 
     def work(explainer: Explainer, analysis: Analysis, photo: Path, taken: set[Path]) -> str:
         explanations = [_explain(explainer, analysis, method, options) for method in options.methods]
+        beside = _contrast(explainer, analysis, explanations[0].class_index, options)
         stem = show.free_stem(options.out, photo.stem, taken)
-        files = show.results(explainer.subject(analysis), explanations, options.engine, recorded)
+        files = show.results(explainer.subject(analysis), explanations, options.engine, recorded, contrast=beside)
         figure = show.write_results(options.out, stem, files)
         taken.add(show.real_path(figure))
         first, seconds = explanations[0], sum(e.seconds for e in explanations)
@@ -42,15 +47,30 @@ def explain_photos(options: argparse.Namespace) -> int:
     return each_photo(options, work)
 
 
+def _contrast(explainer: Explainer, analysis: Analysis, target: int, options: argparse.Namespace) -> Explanation | None:
+    """The map that stands beside the others, if it is asked for, of the first method that can give it."""
+    method = contrasting(options.methods, explainer.refusal)
+    if options.contrast is None or method is None:
+        return None
+    with _bar(f"{analysis.photo.name} contrast") as shown:
+        return contrast(explainer, analysis, method, target, options.contrast, settings_of(options), shown)
+
+
 def _explain(explainer: Explainer, analysis: Analysis, method: str, options: argparse.Namespace) -> Explanation:
-    """One explanation, with a progress bar on a terminal."""
-    label = one_line(f"{analysis.photo.name} {METHODS[method].label}")
-    with tqdm(desc=label, unit="pass", leave=False, disable=not sys.stderr.isatty()) as bar:
+    """One explanation."""
+    request = explainer.request(analysis, method, options.target, options.against, settings_of(options))
+    with _bar(f"{analysis.photo.name} {METHODS[method].label}") as shown:
+        return explainer.answer(analysis, request, progress=shown)
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Callable[[Progress], None]]:
+    """A progress bar on a terminal."""
+    with tqdm(desc=one_line(label), unit="pass", leave=False, disable=not sys.stderr.isatty()) as bar:
 
         def shown(progress: Progress) -> None:
             bar.total = progress.total
             bar.update(progress.done - bar.n)
             bar.refresh()  # the total may have changed
 
-        request = explainer.request(analysis, method, options.target, options.against, settings_of(options))
-        return explainer.answer(analysis, request, progress=shown)
+        yield shown

@@ -44,6 +44,11 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
     )
     _add_strength(parser)
     parser.add_argument("--signed", action="store_true", help="show what speaks for the rivals too, as negative values")
+    parser.add_argument(
+        "--contrast",
+        metavar="RIVALS",
+        help="beside the maps, as on the page: what speaks for the class rather than for these rivals",
+    )
     _add_method_settings(parser)
     parser.add_argument("--out", type=Path, default=Path("iscam-out"), metavar="DIR", help="default iscam-out")
 
@@ -138,7 +143,8 @@ def _add_sanity(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", help="class index or category; default: the most probable class of each photo")
     _add_method_settings(parser)
     parser.add_argument("--out", type=Path, default=Path("iscam-sanity"), metavar="DIR", help="default %(default)s")
-    parser.set_defaults(against=None, rivals=None, strength=1.0, signed=False)  # sanity is asked of one class
+    # sanity is asked of one class
+    parser.set_defaults(against=None, rivals=None, strength=1.0, signed=False, contrast=None)
 
 
 def _add_benchmark(parser: argparse.ArgumentParser) -> None:

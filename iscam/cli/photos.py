@@ -35,7 +35,10 @@ def each_photo(options: argparse.Namespace, work: Work) -> int:
     model = network.load(options)
     explainer = iscam.Explainer(model, options.engine, options.tolerance)
     model.find_layer(options.layer)
-    against, option = (named_rival(options.rivals), "--rivals") if options.rivals else (options.against, "--against")
+    rivals = {"--against": options.against} | {
+        f"--{kind}": named_rival(getattr(options, kind)) for kind in ("rivals", "contrast")
+    }
+    option, against = next(((kind, name) for kind, name in rivals.items() if name is not None), ("", None))
     named = [model.find_class(name) for name in (options.target, against) if name is not None]
     if len(named) > len(set(named)):
         raise ValueError(f"--target and {option} name the same class: a contrast needs two.")

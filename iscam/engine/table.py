@@ -53,7 +53,7 @@ class ScoreTable:
         if len(set(wanted)) > max(fitting, FEWEST_CLASSES):
             raise ValueError(
                 f"The scores of {len(set(wanted))} classes would take too much memory: hold the class against fewer rivals "
-                "(nearest:10), or take fewer steps."
+                "(nearest:20), or take fewer steps."
             )
         if not bool(torch.isin(torch.tensor(wanted, device=self._classes.device), self._classes).all()):
             self._forget(self._blocks.keys())

@@ -56,8 +56,10 @@ def describe_run(
     engine: str,
     settings: Mapping[str, object],
     metrics: Mapping[str, Mapping[str, float]],
+    contrast: Explanation | None = None,
 ) -> dict[str, object]:
-    """The JSON record of one photo: what was asked, of which weights, and what came out; `metrics` by method, if measured."""
+    """The JSON record of one photo: what was asked, of which weights, and what came out; `metrics` by method, if measured;
+    a `contrast` that stands beside the maps."""
 
     first = explanations[0]
     record: dict[str, object] = {
@@ -72,26 +74,31 @@ def describe_run(
         "settings": dict(settings),
         "target": asdict(first.target),
         "predictions": [asdict(prediction) for prediction in subject.predictions],
-        "methods": {
-            e.method: {
-                "seconds": round(e.seconds, 4),
-                "forward_passes": e.forward_passes,
-                "estimated_error": e.estimated_error,
-                "complete": e.complete,
-                "note": e.note,
-                **_held_against(e),
-            }
-            for e in explanations
-        },
+        "methods": {e.method: _spent(e) | _held_against(e) for e in explanations},
         "versions": versions(),
     }
     if first.against is not None:
         record["against"] = asdict(first.against)
     elif first.rivals:
         record["rivals"] = [asdict(rival) for rival in first.rivals[:NAMED]]
+    if contrast is not None:
+        rivals = [asdict(rival) for rival in contrast.rivals[:NAMED]]
+        asked = {"method": contrast.method, "signed": contrast.signed, "rivals": rivals}
+        record["contrast"] = asked | _spent(contrast) | _held_against(contrast)
     if metrics:
         record["metrics"] = {method: dict(values) for method, values in metrics.items()}
     return record
+
+
+def _spent(explanation: Explanation) -> dict[str, object]:
+    """How the making of a map went."""
+    return {
+        "seconds": round(explanation.seconds, 4),
+        "forward_passes": explanation.forward_passes,
+        "estimated_error": explanation.estimated_error,
+        "complete": explanation.complete,
+        "note": explanation.note,
+    }
 
 
 def _held_against(explanation: Explanation) -> dict[str, object]:
@@ -141,28 +148,36 @@ def results(
     colours: str = COLOUR_MAPS[0],
     opacity: float = OPACITY,
     metrics: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+    contrast: Explanation | None = None,
 ) -> dict[str, bytes]:
-    """The files of one photo, by suffix: the figure, the maps (see `_maps`) and the record."""
+    """The files of one photo, by suffix: the figure, the maps (see `_maps`) and the record. A `contrast` stands beside the
+    maps, and is called so in the files."""
     title = f"{_heading(subject.photo.name)} · {_heading(subject.spec.label)} · {subject.layer}"
     figure, arrays = io.BytesIO(), io.BytesIO()
-    comparison_figure(subject.photo, subject.crop, explanations, title, colours, opacity).save(figure, "PNG")
-    np.savez_compressed(arrays, allow_pickle=False, **_maps(explanations))
-    text = json.dumps(
-        describe_run(subject, explanations, engine, settings, metrics), indent=2, ensure_ascii=False, allow_nan=False
+    beside = [] if contrast is None else [contrast]
+    comparison_figure(subject.photo, subject.crop, [*explanations, *beside], title, colours, opacity).save(
+        figure, "PNG"
     )
+    named = {e.method: e for e in explanations}
+    maps = _maps(named if contrast is None else named | {"contrast": contrast})
+    np.savez_compressed(arrays, allow_pickle=False, **maps)
+    record = describe_run(subject, explanations, engine, settings, metrics, contrast)
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
     # bytes of a file's name that are no UTF-8 reach us as lone surrogates: what this writes for them, JSON reads as such
-    record = text.encode("utf-8", "backslashreplace") + b"\n"
-    return dict(zip(SUFFIXES, (figure.getvalue(), arrays.getvalue(), record), strict=True))
+    lines = text.encode("utf-8", "backslashreplace") + b"\n"
+    return dict(zip(SUFFIXES, (figure.getvalue(), arrays.getvalue(), lines), strict=True))
 
 
-def _maps(explanations: Sequence[Explanation]) -> dict[str, NDArray[np.float32]]:
+def _maps(explanations: Mapping[str, Explanation]) -> dict[str, NDArray[np.float32]]:
     """By "<key>" the heat map, by "<key>.raw" the raw one, by "<key>.rival" that for the rival, and the layer's "mean"."""
-    maps = {e.method: e.heatmap for e in explanations} | {f"{e.method}.raw": e.raw for e in explanations}
-    for e in explanations:
+    maps = {key: e.heatmap for key, e in explanations.items()} | {
+        f"{key}.raw": e.raw for key, e in explanations.items()
+    }
+    for key, e in explanations.items():
         if e.yardstick is not None:
             maps["mean"] = e.yardstick.mean
             if e.yardstick.heatmap is not None:
-                maps[f"{e.method}.rival"] = e.yardstick.heatmap
+                maps[f"{key}.rival"] = e.yardstick.heatmap
     return maps
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.block_function import BlockFunction
 from starlette.middleware import Middleware
 
 from iscam.images import MAX_FILE_BYTES
@@ -24,6 +25,17 @@ CACHE_EVERY, CACHE_AGE = 600, 1800  # seconds: how often, and from which age on,
 FONTS = ["system-ui", "Segoe UI", "Roboto", "Helvetica", "sans-serif"]  # nothing is fetched for them
 
 
+class Demo(gr.Blocks):
+    """Blocks whose endpoint may be called with its last arguments left out, as those can that knew fewer of them."""
+
+    def validate_inputs(self, block_fn: BlockFunction, inputs: list[Any]) -> None:
+        if block_fn.api_name == endpoint.NAME:
+            inputs += [
+                getattr(part, "value", None) for part in block_fn.inputs[max(1, len(inputs)) :]
+            ]  # all but the photo
+        super().validate_inputs(block_fn, inputs)
+
+
 def start_model() -> str:
     """ResNet-18 if torch hub's cache holds its weights already, else the bundled classifier. Does not import torch."""
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
@@ -34,9 +46,7 @@ def start_model() -> str:
 def build(model: str | None = None, bench: Bench | None = None) -> tuple[gr.Blocks, Events]:
     """The page and its events. `model` is chosen at first; `bench` does the computing."""
     first = model or start_model()
-    with gr.Blocks(
-        title="IS-CAM", analytics_enabled=False, delete_cache=(CACHE_EVERY, CACHE_AGE), fill_width=True
-    ) as demo:
+    with Demo(title="IS-CAM", analytics_enabled=False, delete_cache=(CACHE_EVERY, CACHE_AGE), fill_width=True) as demo:
         page = lay_out(first, {key: tab.face for key, tab in TABS.items()})
         events = Events(page, TABS, first, bench or Bench())
         events.connect(demo)

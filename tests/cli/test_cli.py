@@ -406,6 +406,11 @@ WRONG: dict[str, tuple[list[str], Iterable[str]]] = {
     "contrast of one map": (["--methods", "cam,eigen-cam", "--against", "dog"], ["Eigen-CAM", "--against"]),
     "rivals of one map": (["--methods", "cam,eigen-cam", "--rivals", "all"], ["Eigen-CAM", "--rivals"]),
     "two kinds of contrast": (["--against", "dog", "--rivals", "cat"], ["--against", "--rivals"]),
+    "a contrast beside another": (["--rivals", "dog", "--contrast", "all"], ["--rivals", "--contrast"]),
+    "a contrast beside no map of a class": (
+        ["--methods", "eigen-cam", "--contrast", "all"],
+        ["Eigen-CAM", "--contrast"],
+    ),
     "no number of rivals": (["--rivals", "nearest:0"], ["nearest:0", "nearest:3"]),
     "signed without rivals": (["--signed"], ["signed", "rivals"]),
     "strength without rivals": (["--strength", "0.5"], ["strength", "rivals"]),
@@ -552,6 +557,23 @@ def test_a_class_is_held_against_its_rivals(tmp_path: Path, explain: Line) -> No
 
 
 @pytest.mark.usefixtures("no_figure")
+def test_a_contrast_stands_beside_the_maps(tmp_path: Path, explain: Line) -> None:
+    """Of the first method that can give it: what speaks for the class rather than for rivals, or the signed one of two."""
+    photo = picture(tmp_path / "a.jpg")
+    for rivals, signed in (("nearest:3", False), ("4", True)):
+        options = ("--methods", "eigen-cam,grad-cam", "--contrast", rivals, "--out", tmp_path / rivals[:1])
+        assert explain(photo, *options)[0] == 0
+        record, maps = record_of(tmp_path / rivals[:1], "a"), maps_of(tmp_path / rivals[:1], "a")
+        beside = record["contrast"]
+        assert (beside["method"], beside["signed"]) == ("grad-cam", signed) and beside["complete"]
+        assert len(beside["rivals"]) == (1 if signed else 3) and set(record["methods"]) == {"eigen-cam", "grad-cam"}
+        assert (maps["contrast"].min() != 0) == signed and np.abs(maps["contrast"]).max() == 1
+        assert ("contrast.rival" in maps) != signed and "rivals" not in record
+    assert explain(photo, "--methods", "grad-cam", "--out", tmp_path / "plain")[0] == 0
+    assert "contrast" not in record_of(tmp_path / "plain", "a")
+
+
+@pytest.mark.usefixtures("no_figure")
 @pytest.mark.parametrize(("text", "index"), [("7", 7), ("gas pump", 7), ("GAS Pump", 7), ("010", 10)])
 def test_the_target_is_an_index_or_a_category(tmp_path: Path, explain: Line, text: str, index: int) -> None:
     assert explain(picture(tmp_path / "a.jpg"), "--target", text, "--out", tmp_path)[0] == 0
@@ -571,6 +593,8 @@ def test_the_target_is_an_index_or_a_category(tmp_path: Path, explain: Line, tex
         (("--target", "dog", "--against", "4"), ["--target", "--against", "same class"]),
         (("--target", "dog", "--rivals", "4"), ["--target", "--rivals", "same class"]),
         (("--rivals", "horn"), ["french horn (6)"]),
+        (("--contrast", "horn"), ["french horn (6)"]),
+        (("--target", "dog", "--contrast", "4"), ["--target", "--contrast", "same class"]),
     ],
 )
 def test_a_class_that_is_none_is_refused_before_any_photo(

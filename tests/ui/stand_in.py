@@ -39,6 +39,8 @@ def until(condition: Callable[[], object]) -> None:
 class StandIn:
     """An explainer whose IS-CAM takes ten batches and waits before each while `pace` is not set."""
 
+    engine, tolerance = "fast", 0.01
+
     def __init__(self) -> None:
         self.model = SimpleNamespace(categories=CATEGORIES, find_class=int)
         self.pace = threading.Event()
@@ -165,7 +167,8 @@ class PageView:
     def __init__(self, events: Events) -> None:
         page = events.desk.page
         self.ask, self.look = page.ask, page.look
-        self.explain, self.stop, self.status = (page.work[name] for name in ("explain", "stop", "status"))
+        names = ("explain", "stop", "status", "asked")
+        self.explain, self.stop, self.status, self.asked = (page.work[name] for name in names)
         compare = page.parts["compare"].shows
         self.predictions, self.framed, self.notice = (compare[name] for name in ("predictions", "framed", "notice"))
         self.contrast, self.scale = compare["contrast"], compare["scale"]

@@ -245,13 +245,17 @@ def test_a_class_is_held_against_the_likely_others_unless_it_is_asked_for_as_suc
     likely = asked(events, photo, against=words.LIKELY)
     state = Watcher(events.maps.explain(likely, visitor())).finished()
     assert "IS-CAM: cat, not others" in shown(state[page.contrast]) and "crane" in shown(state[page.contrast])
+    assert "for <b>cat</b>, as such, and rather than <b>&lt;b&gt;fox&lt;/b&gt;, crane, dog and 3 more</b>?" in shown(
+        state[page.asked]
+    )
     assert "map for cat" in shown(state[page.maps["is-cam"]]) and "within 0.40 % of exact" in shown(
         state[page.contrast]
     )
     state = Watcher(events.maps.switch(asked(events, photo), visitor())).finished()
-    assert shown(state[page.contrast]) == ""
+    assert shown(state[page.contrast]) == "" and shown(state[page.asked]).endswith("<b>cat</b>, as such?</p>")
     state = Watcher(events.maps.switch(asked(events, photo, against=2), visitor())).finished()
     assert "cat rather than dog" in shown(state[page.contrast])
+    assert "<b>cat</b>, as such, and for it (red) or for <b>dog</b> (blue)?" in shown(state[page.asked])
     other = asked(events, {"path": str(OPENING)}, against=2)
     assert Watcher(events.maps.new_photo(other, visitor())).finished()[page.ask["against"]] == words.LIKELY
     general = asked(events, photo, against=words.LIKELY, methods=["eigen-cam"])

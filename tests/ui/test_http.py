@@ -216,6 +216,7 @@ def test_the_endpoint_explains_a_photo(
     assert result["predictions"][0]["category"] == "cat"
     assert set(result["methods"]) == {"is-cam", "grad-cam", "cam"} and result["methods"]["is-cam"]["complete"]
     assert result["methods"]["is-cam"]["estimated_error"] == 0
+    assert result["methods"]["is-cam"]["rivals"] == []  # what a caller does not name has its default
     figure = WEB.get(f"{app}/gradio_api/file={result['figure']['path']}")
     assert figure.headers["content-type"] == "image/png" and len(figure.content) > 10_000
 
@@ -228,6 +229,38 @@ def test_the_official_client_can_call_it(app: str, tmp_path: Path) -> None:
     assert result["methods"]["grad-cam"]["category"] == "dog"
     with Image.open(result["figure"]) as figure:
         assert figure.format == "PNG"
+
+
+def test_the_endpoint_holds_a_class_against_rivals(
+    app: str, ask: Callable[..., dict[str, Any]], event_data: Callable[..., list[Any]]
+) -> None:
+    settings = ["photo11", None, "cat", -1, 2, ["is-cam", "grad-cam"], "linear", "probability", "exact"]
+    data = event_data("explain", {"path": upload(app, CHELSEA)}, settings)
+    results = {}
+    for contrast in ([], ["nearest:2"], ["nearest:2", 0.5], ["dog", 1, True]):
+        answer = ask("explain", data + contrast)
+        assert answer["success"], answer
+        results[str(contrast)] = answer["output"]["data"][0]
+    plain, held, half, signed = results.values()
+    assert plain["methods"]["is-cam"]["specificity"] < 0.05 < 0.5 < held["methods"]["is-cam"]["specificity"]
+    assert held["methods"]["is-cam"]["specificity"] != half["methods"]["is-cam"]["specificity"]
+    assert held["methods"]["grad-cam"]["rivals"] == [row["category"] for row in held["predictions"][1:3]]
+    assert (
+        signed["methods"]["is-cam"]["rivals"] == ["dog"] and signed["methods"]["is-cam"]["masked_probability"] is None
+    )
+    for contrast, words in (
+        (["nearest:0"], "names no rivals"),
+        ([7], "Rivals are"),
+        (["all", 2], "between 0 and 1"),
+        ([None, 0.5], "name some"),
+        (["all", 1, "yes"], "true or false"),
+        (["all", math.nan], "0 and 1"),
+    ):
+        answer = ask("explain", data + contrast)
+        assert not answer["success"] and words in answer["output"]["error"], contrast
+    settings[5] = ["eigen-cam"]
+    answer = ask("explain", [*event_data("explain", {"path": upload(app, CHELSEA)}, settings), "all"])
+    assert not answer["success"] and "same map for every class" in answer["output"]["error"]
 
 
 def readme_block(words: str, app: str) -> str:

@@ -26,6 +26,7 @@ from iscam.ui.done.worker import Worker
 from iscam.ui.seen import faithfulness
 from iscam.ui.seen.canvas import Canvas, Look
 from iscam.ui.seen.layout import OPENING
+from iscam.ui.seen.words import LIKELY
 from tests.ui.stand_in import StandIn, Watcher, asked, page_of, shown, told, until, visitor
 
 
@@ -200,4 +201,15 @@ def test_export_packs_what_is_shown(events: Events, photo: dict[str, str]) -> No
         record = json.loads(packed.read("mine.iscam.json"))
         arrays = np.load(io.BytesIO(packed.read("mine.iscam.npz")))
         assert arrays["is-cam"].shape == (30, 30) and "grad-cam.raw" in arrays
+        assert "contrast" not in record and "contrast" not in arrays
     assert (record["engine"], record["settings"]["steps"], record["target"]["category"]) == ("exact", 3, "dog")
+    rest = f"{words} --contrast "
+    for against, said in ((LIKELY, "nearest:20"), (0, "0")):
+        values = asked(events, photo, steps=3, engine="exact", target=2, against=against)
+        Watcher(events.maps.explain(values, visitor())).finished()
+        (state,) = events.tabs.opened("export")(values, visitor())
+        assert state[page.shelf["command"]].endswith(rest + said)
+        with zipfile.ZipFile(state[page.shelf["download"]]["value"]) as packed:
+            record = json.loads(packed.read("mine.iscam.json"))
+            assert "contrast.raw" in np.load(io.BytesIO(packed.read("mine.iscam.npz")))
+        assert record["contrast"]["method"] == "is-cam" and record["contrast"]["signed"] == (against == 0)

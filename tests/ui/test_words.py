@@ -60,8 +60,9 @@ def test_html_is_escaped() -> None:
 
 
 def test_a_few_of_many_names_are_said() -> None:
-    assert words.some(["cat"]) == "cat" and words.some(["a", "b", "c"]) == "a, b, c"
-    assert words.some(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+    assert words.some(["cat"], 1) == "cat" and words.some(["a", "b", "c"], 3) == "a, b, c"
+    assert words.some(["a", "b", "c", "d", "e"], 5) == "a, b, c and 2 more"
+    assert words.some(["a", "b", "c", "d"], 20) == "a, b, c and 17 more"  # of which some are not known by name
 
 
 def test_about_names_every_method() -> None:

@@ -34,8 +34,11 @@ def question(
     path: Any = PATHS[0],
     weighting: Any = WEIGHTINGS[0],
     engine: Any = DEFAULT_ENGINE,
+    contrast: tuple[Any, Any, Any] = (None, 1.0, False),
 ) -> Question:
     """The question in a request. A photo is read only from where uploads and examples lie.
+
+    `contrast` are the rivals, strength and sign of all maps, as in `Settings`.
 
     Raises:
         ValueError: anything unknown or out of range, or a photo that cannot be read.
@@ -63,7 +66,19 @@ def question(
         raise ValueError("There is no photo: upload one, paste one, or take an example.")
     read = read_photo(file, allowed=[Path(get_upload_folder()), EXAMPLES])
     chosen = tuple(key for key in METHODS if key in methods)
-    return Question(read, model, layer, target, against, chosen, Settings(whole(steps), path, weighting), engine)
+    if contrast[0] is not None and (general := [key for key in chosen if not METHODS[key].class_specific]):
+        raise ValueError(f"{METHODS[general[0]].label} gives the same map for every class: leave it out with rivals.")
+    settings = Settings(whole(steps), path, weighting, **_contrast(*contrast))
+    return Question(read, model, layer, target, against, chosen, settings, engine)
+
+
+def _contrast(rivals: Any, strength: Any, signed: Any) -> dict[str, Any]:
+    """What classes are held against, by the names in `Settings`, which checks the values but not their kinds."""
+    if rivals is not None and not isinstance(rivals, str):
+        raise ValueError("Rivals are a class by its name, nearest:3 for the three most probable others, or all.")
+    if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not isinstance(signed, bool):
+        raise ValueError("The strength of the rivals is a number from 0 to 1, and signed is true or false.")
+    return {"rivals": rivals, "strength": float(strength), "signed": signed}
 
 
 def whole(steps: Any) -> int:

@@ -24,6 +24,8 @@ from . import checks
 if TYPE_CHECKING:
     from iscam.results import Subject
 
+NAME = "explain"
+
 
 def add(worker: Worker, bench: Bench) -> None:
     """Add the endpoint `explain`; to be called inside `gr.Blocks`."""
@@ -38,6 +40,9 @@ def add(worker: Worker, bench: Bench) -> None:
         path: str = PATHS[0],
         weighting: str = WEIGHTINGS[0],
         engine: str = DEFAULT_ENGINE,
+        rivals: str | None = None,
+        strength: float = 1.0,
+        signed: bool = False,
     ) -> dict[str, Any]:
         """Explain a photo: predictions; per method probability, seconds, passes and note; and a figure (PNG).
 
@@ -51,9 +56,14 @@ def add(worker: Worker, bench: Bench) -> None:
             path: cumulative or linear.
             weighting: probability or logit.
             engine: fast or exact.
+            rivals: what the class is held against: a class, the most probable others (nearest:3), or all others; nothing if
+                left out.
+            strength: how much of what speaks for the rivals is taken away, 0 to 1.
+            signed: whether the maps show what speaks for the rivals too.
         """
         try:
-            question = checks.question(photo, model, layer, target, None, steps, methods, path, weighting, engine)
+            asked = photo, model, layer, target, None, steps, methods, path, weighting, engine
+            question = checks.question(*asked, contrast=(rivals, strength, signed))
             news, owner = bench.recall(question), uuid.uuid4().hex
             if news is not None:
                 return _answer(news, model)
@@ -62,7 +72,7 @@ def add(worker: Worker, bench: Bench) -> None:
             raise gr.Error(str(error), print_exception=False) from error
         return _answer([news for batch in job.follow() for news in batch], model)
 
-    events.api(explain, api_name="explain", concurrency_limit=2)
+    events.api(explain, api_name=NAME, concurrency_limit=2)
 
 
 def _answer(all_news: list[object], model: str) -> dict[str, Any]:
@@ -96,6 +106,9 @@ def _answer(all_news: list[object], model: str) -> dict[str, Any]:
                 "index": explanation.class_index,
                 "category": explanation.category,
                 "probability": explanation.probability,
+                "rivals": [rival.category for rival in explanation.rivals],
+                "specificity": explanation.specificity,
+                "likeness": explanation.likeness,
                 "masked_probability": masked[explanation.method],
                 "seconds": explanation.seconds,
                 "forward_passes": explanation.forward_passes,

@@ -16,7 +16,7 @@ from gradio.utils import get_upload_folder
 from iscam import show
 from iscam.methods import METHODS
 from iscam.models import DEFAULT_MODEL
-from iscam.settings import DEFAULT_ENGINE, DEFAULT_TOLERANCE, Settings
+from iscam.settings import DEFAULT_ENGINE, DEFAULT_TOLERANCE, LIKELY_RIVALS, Settings
 from iscam.ui.done.faithfulness import figures
 from iscam.ui.seen import html
 from iscam.ui.seen.face import Shelf
@@ -65,6 +65,9 @@ def command(shown: Shown) -> str:
     first = next(iter(explanations.values()))
     words += ["--layer", subject.layer, "--target", str(first.class_index)]
     words += ["--methods", ",".join(explanations)]
+    if shown.maps.contrast is not None:
+        against = shown.maps.contrast.explanation.against
+        words += ["--contrast", LIKELY_RIVALS if against is None else str(against.index)]
     return shlex.join(words)
 
 
@@ -74,7 +77,8 @@ def zip_file(shown: Shown, metrics: Mapping[str, Mapping[str, float]]) -> str:
     assert subject is not None
     recorded = terms.settings.record() | {"tolerance": DEFAULT_TOLERANCE}
     maps = list(_ordered(shown).values())
-    files = show.results(subject, maps, terms.engine, recorded, look.colours, look.opacity, metrics)
+    contrast = None if shown.maps.contrast is None else shown.maps.contrast.explanation
+    files = show.results(subject, maps, terms.engine, recorded, look.colours, look.opacity, metrics, contrast)
     stem = re.sub(r"[^\w.-]+", "_", Path(subject.photo.name).stem)[:60] or "photo"
     content = show.zipped(stem, files, command(shown))
     return str(save_bytes_to_cache(content, f"{stem}.iscam.zip", get_upload_folder()))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import iscam
 from iscam import engine, models
+from iscam.beside import contrast, contrasting
 from iscam.methods import METHODS
 from iscam.models import BUNDLED, MODELS
 from iscam.notes import refusal
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 KEPT_MODELS = 2
 KEPT_ANALYSES = 6  # each keeps the scores of a photo, so that a second question about it costs little or nothing
 PREVIEW_SECONDS = 0.1
-CONTRAST_TOLERANCE = 0.03  # of the map of what speaks for a class rather than its likely rivals
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,9 +166,9 @@ class Bench:
                 remaining.pop(0)
                 earlier.clear()
             if _contrasts(case.question) and not job.stop.is_set():
-                contrast = self.contrast(case, _contrasting(case.question), job)
-                if not _interrupted(job, contrast):
-                    job.tell(contrast)
+                beside = self.contrast(case, _contrasting(case.question), job)
+                if not _interrupted(job, beside):
+                    job.tell(beside)
 
         return work
 
@@ -192,7 +192,8 @@ class Bench:
             self.answers.put(key, answer, size(answer))
             return answer
         last = parts[-1]
-        masked = case.explainer.masked_probability(case.analysis, last) if last.complete else None
+        shows = last.complete and not last.signed  # a part of the photo
+        masked = case.explainer.masked_probability(case.analysis, last) if shows else None
         answer = Mapped(_light(parts), masked)
         if last.complete:
             self.answers.put(key, answer, size(answer))
@@ -211,7 +212,8 @@ class Bench:
             sentence = "None of the chosen methods can contrast two classes: choose IS-CAM as well."
             return Refused("contrast", sentence)
         try:
-            explanation = _contrasted(case, method, job)
+            asked = case.explainer, case.analysis, method, case.target, case.against, case.question.settings
+            explanation = contrast(*asked, reporter("Contrast", job), job.stop)
         except ValueError as error:
             return Refused("contrast", str(error))
         answer = Contrasted(_light([explanation]))
@@ -248,20 +250,6 @@ def ask(
     return explainer.answer(analysis, request, progress, job.stop)
 
 
-def _contrasted(case: Case, method: str, job: Job) -> Explanation:
-    """The signed contrast of two classes, or the map of what speaks for one rather than its rivals.
-
-    The latter shows a small difference of large profiles: to know it as well as other maps takes about all passes.
-    """
-    progress = reporter("Contrast", job)
-    if not isinstance(case.against, str):
-        return ask(case, method, job, case.against, progress)
-    settings = replace(case.question.settings, rivals=case.against)
-    explainer = case.explainer.using(case.question.engine, CONTRAST_TOLERANCE)
-    held = replace(case, explainer=explainer, question=replace(case.question, settings=settings))
-    return ask(held, method, job, progress=progress)
-
-
 def ordered(methods: tuple[str, ...]) -> list[str]:
     """The cheapest first, so that the first map is there at once."""
     return sorted(methods, key=lambda key: METHODS[key].effort)
@@ -281,12 +269,8 @@ def _contrasts(question: Question) -> bool:
 def _contrasting(question: Question) -> str:
     """The chosen method that contrasts two classes: the first that can; the first of all if none can."""
     spec, layer = MODELS[question.model], question.place[2]
-    able = [
-        key
-        for key in question.methods
-        if METHODS[key].class_specific and refusal(key, spec.label, spec.head_layer, layer) is None
-    ]
-    return (able or question.methods)[0]
+    able = contrasting(question.methods, lambda key: refusal(key, spec.label, spec.head_layer, layer))
+    return able or question.methods[0]
 
 
 def _light(parts: list[Explanation]) -> Explanation:

@@ -80,7 +80,7 @@ class Canvas:
         explanation = contrast.explanation
         label, category = METHODS[explanation.method].label, explanation.category
         if explanation.against is None:
-            others = words.some([rival.category for rival in explanation.rivals])
+            others = words.some([rival.category for rival in explanation.rivals], len(explanation.rivals))
             spent = f"{words.seconds(explanation.seconds)} · {words.passes(explanation.forward_passes)}"
             error = explanation.estimated_error
             within = (

@@ -25,6 +25,15 @@ def status(sentence: str, share: float | None = None) -> str:
     return f'<div {role} class="line">{escape(sentence)}{bar}</div>'
 
 
+def asked(category: str, rivals: str = "", signed: bool = False) -> str:
+    """The question that the boxes of the classes ask, as a sentence; empty of no class."""
+    if not category:
+        return ""
+    own, theirs = f"<b>{escape(category)}</b>", f"<b>{escape(rivals)}</b>"
+    more = f", and for it (red) or for {theirs} (blue)" if signed else f", and rather than {theirs}"
+    return f"<p>What speaks for {own}, as such{more if rivals else ''}?</p>"
+
+
 def predictions(rows: Sequence[Prediction], model: str) -> str:
     """The five most probable classes as a table with bars."""
     lines = "".join(

@@ -25,8 +25,8 @@ HEADING = """<h1>IS-CAM</h1><p>What did the network look at, and how far can you
 class Page:
     """The components that events read or write.
 
-    `ask` and `look` are named as the parameters of `checks.question` and `checks.look`; `work` are the buttons and the
-    status line; `tabs` and `parts` are by the keys of the tabs.
+    `ask` and `look` are named as the parameters of `checks.question` and `checks.look`; `work` are the buttons, the
+    status line and the question about the classes in words; `tabs` and `parts` are by the keys of the tabs.
     """
 
     ask: Parts
@@ -41,9 +41,9 @@ def lay_out(model: str, faces: Mapping[str, Face]) -> Page:
     gr.HTML(HEADING, elem_id="heading", apply_default_css=False)
     with gr.Row(elem_id="page", equal_height=False):
         with gr.Column(scale=4, min_width=330, elem_id="question"):
-            ask = _question(model)
+            ask, asked = _question(model)
         with gr.Column(scale=11, min_width=330, elem_id="answer"):
-            work, look = _work(), _look()
+            work, look = _work() | asked, _look()
             tabs, parts = {}, {}
             with gr.Tabs(overflow_behavior="wrap", elem_id="tabs"):
                 for key, face in faces.items():
@@ -52,8 +52,8 @@ def lay_out(model: str, faces: Mapping[str, Face]) -> Page:
     return Page(ask, look, work, tabs, parts)
 
 
-def _question(model: str) -> Parts:
-    """The left column."""
+def _question(model: str) -> tuple[Parts, Parts]:
+    """The left column: what is asked, and the question about the classes in words."""
     photo = gr.Image(
         str(OPENING),
         label="Photo",
@@ -78,16 +78,18 @@ def _question(model: str) -> Parts:
         model_box = gr.Dropdown(models, value=model, label="Model", scale=5, min_width=150)
         layers = words.layer_choices(MODELS[model].layers)
         layer = gr.Dropdown(layers, value=MODELS[model].layer, label="Layer", scale=4, min_width=130)
-    with gr.Row():
-        target = gr.Dropdown([], value=None, label="Target class", scale=5, min_width=150)
-        against = gr.Dropdown(words.NO_CLASS, value=words.LIKELY, label="Against", scale=4, min_width=130)
+    with gr.Group(elem_id="classes-asked"):
+        with gr.Row():
+            target = gr.Dropdown([], value=None, label="Target class", scale=5, min_width=150)
+            against = gr.Dropdown(words.NO_CLASS, value=words.LIKELY, label="Against", scale=4, min_width=130)
+        asked = gr.HTML(elem_id="asked", apply_default_css=False)
     steps = gr.Slider(1, MAX_STEPS, DEFAULT_STEPS, step=1, label="Integration steps", elem_id="steps")
     methods = gr.CheckboxGroup(words.method_choices(), value=list(DEFAULT_METHODS), label="Methods", elem_id="methods")
     with gr.Accordion("Advanced", open=False):
         path = gr.Radio(list(PATHS), value=PATHS[0], label="Path")
         weighting = gr.Radio(list(WEIGHTINGS), value=WEIGHTINGS[0], label="Weighting")
         engine = gr.Radio(list(ENGINES), value=DEFAULT_ENGINE, label="Engine")
-    return {
+    ask = {
         "photo": photo,
         "model": model_box,
         "layer": layer,
@@ -99,6 +101,7 @@ def _question(model: str) -> Parts:
         "weighting": weighting,
         "engine": engine,
     }
+    return ask, {"asked": asked}
 
 
 def _work() -> Parts:

@@ -9,7 +9,7 @@ import gradio as gr
 
 from iscam.methods import METHODS
 from iscam.models import MODELS
-from iscam.settings import LIKELY_RIVALS
+from iscam.settings import LIKELY_RIVALS, nearest
 from iscam.ui.done.news import Analysed, Contrasted, Mapped, Refused, Sharpening, Unavailable
 
 from . import html, words
@@ -63,7 +63,7 @@ class Updater:
                     [],
                 )
                 table = html.predictions(subject.predictions, subject.spec.key)
-                return {parts["predictions"]: table, parts["framed"]: frame}
+                return {parts["predictions"]: table, parts["framed"]: frame, self._page.work["asked"]: _asked(shown)}
             case Mapped(explanation) | Sharpening(explanation=explanation) if explanation is not None:
                 card = shown.card(explanation.method)
                 return {parts[map_part(explanation.method)]: card, parts["scale"]: shown.canvas.scale()}
@@ -166,7 +166,7 @@ class Updater:
         """A page without an answer."""
         work = self._page.work
         buttons = {work["explain"]: gr.update(visible=True, interactive=False), work["stop"]: gr.update(visible=False)}
-        seen = {self._compare[name]: "" for name in ("predictions", "framed")}
+        seen = {self._compare[name]: "" for name in ("predictions", "framed")} | {work["asked"]: ""}
         return self.pictures(None) | self.emptied() | buttons | seen | self.says(sentence)
 
 
@@ -175,6 +175,21 @@ def empty(part: object) -> object:
     if isinstance(part, gr.DownloadButton):
         return gr.update(value=None, interactive=False)
     return "" if isinstance(part, (gr.HTML, gr.Textbox)) else None
+
+
+def _asked(shown: Shown) -> str:
+    """The question about the classes, in words."""
+    subject, against = shown.subject, shown.terms.against
+    assert subject is not None
+    target = _index(shown, shown.terms.target, subject.predictions[0].index)
+    category = subject.categories[target]
+    if against is None:
+        return html.asked(category)
+    if against != LIKELY_RIVALS:
+        return html.asked(category, subject.categories[_index(shown, against, target)], signed=True)
+    likely = [row.category for row in subject.predictions if row.index != target]
+    count = min(nearest(LIKELY_RIVALS) or 0, len(subject.categories) - 1)
+    return html.asked(category, words.some(likely, count))
 
 
 def _index(shown: Shown, given: int | str | None, default: int) -> int:

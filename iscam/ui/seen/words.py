@@ -73,9 +73,9 @@ def of_the_class(explanation: Explanation) -> list[str]:
     return [] if specificity is None else [f"class specificity {specificity:.2f}"]
 
 
-def some(names: Sequence[str]) -> str:
-    """The first few of some names, and how many more there are."""
-    more = len(names) - NAMED
+def some(names: Sequence[str], count: int) -> str:
+    """The first few of `count` names, of which some may not be known, and how many more there are."""
+    more = count - len(names[:NAMED])
     return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
