@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise, permutations
 
 import numpy as np
 import torch
@@ -399,3 +399,38 @@ def box_figures(heatmap: Array, box: tuple[float, float, float, float]) -> dict[
             if heatmap[row, column] > best:
                 best, hit = heatmap[row, column], float(within)
     return {"pointing": hit, "energy": inside / total, "area": count / heatmap.size}
+
+
+def ordinal_alpha(ratings: Array) -> float:
+    """Krippendorff's alpha of ordinal ratings (coders, units), NaN where there is none, by every pair of coders in a unit."""
+    values = sorted(set(ratings[np.isfinite(ratings)].tolist()))
+    coincidences = dict.fromkeys(((one, other) for one in values for other in values), 0.0)
+    for unit in ratings.T:
+        given = [rating for rating in unit.tolist() if not math.isnan(rating)]
+        for one, other in permutations(given, 2):
+            coincidences[one, other] += 1 / (len(given) - 1)
+    times = {value: sum(coincidences[value, other] for other in values) for value in values}
+    total = sum(times.values())
+    observed = expected = 0.0
+    for (one, other), pairs in coincidences.items():
+        between = sum(times[value] for value in values if min(one, other) <= value <= max(one, other))
+        square = (between - (times[one] + times[other]) / 2) ** 2
+        observed += pairs * square / total
+        expected += times[one] * times[other] * square / (total * (total - 1))
+    return 1 - observed / expected
+
+
+def mean_spearman(values: Array) -> float:
+    """The mean of Spearman's r over all pairs of rows (photos, methods), ties at the mean of their ranks; 0 of a flat row."""
+
+    def rank(row: list[float], value: float) -> float:
+        return sum(other < value for other in row) + (sum(other == value for other in row) + 1) / 2
+
+    places = [[rank(row, value) for value in row] for row in values.tolist()]
+    middle = (len(places[0]) + 1) / 2
+    found = []
+    for one, other in combinations(places, 2):
+        products = sum((a - middle) * (b - middle) for a, b in zip(one, other, strict=True))
+        squares = [sum((a - middle) ** 2 for a in row) for row in (one, other)]
+        found.append(products / math.sqrt(squares[0] * squares[1]) if min(squares) else 0.0)
+    return sum(found) / len(found)

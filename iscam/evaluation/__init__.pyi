@@ -8,6 +8,6 @@ from .plan import Conditions as Conditions
 from .plan import Maps as Maps
 from .plan import Measures as Measures
 from .plan import Network as Network
+from .report import FILES as FILES
+from .report import write_evaluation as write_evaluation
 from .run import evaluate as evaluate
-from .summary import FILES as FILES
-from .summary import write_evaluation as write_evaluation

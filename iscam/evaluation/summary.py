@@ -1,32 +1,51 @@
-"""An evaluation's figures as files: rows.csv, summary.csv, summary.md, figure.png and settings.json."""
+"""What the rows of an evaluation say in the mean: of each method, of it beside another, and of how methods are ranked."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
-from pathlib import Path
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from iscam.show import csv_text, encoded, markdown_table, new_figure, picture_of, write_whole
-from iscam.trust import ARROWS, CONTROLS, METRICS, protocol
+from iscam.trust import CONTROLS, METRICS
+
+from .intervals import percentiles, resampled, wilson
+from .rankings import agreement
 
 if TYPE_CHECKING:
-    from PIL import Image
-
+    from .plan import Measures
     from .run import Evaluation
 
-FILES = ("rows.csv", "summary.csv", "summary.md", "figure.png", "settings.json")
-RESAMPLES = 2000  # of the bootstrap
-CHUNK = 100  # resamples at once
+HELD_AGAINST = "is-cam"
+FEWEST = 6  # photos; below, by chance all differ to the same side more often than once in twenty times: 2 / 2^5 > 0.05
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean of a method less that of the one it is held against, over the photos or grids on which both were measured, with
+    the bootstrap 95 % interval of their own differences; as fractions."""
+
+    mean: float
+    low: float
+    high: float
+    photos: int
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether 0 lies outside the interval, as far as the tables' digits show it, and there are photos enough to say so."""
+        low, high = (round(100 * bound, 1) for bound in (self.low, self.high))
+        return self.photos >= FEWEST and (low > 0 or high < 0)
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of summary.csv: a mean over n photos with its bootstrap 95 % interval, as fractions."""
+    """A mean over n photos, or four questions about each grid, with its 95 % interval, as fractions; and its difference.
+
+    There is no difference of the method that the others are held against, nor where no photo has both.
+    """
 
     method: str
     metric: str
@@ -34,153 +53,102 @@ class Line:
     low: float
     high: float
     n: int
+    difference: Difference | None = None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How far photos (or grids) agree on the ranking of methods by a metric: Krippendorff's alpha, and the mean of Spearman's r
+    over all pairs of photos."""
+
+    metric: str
+    alpha: float
+    spearman: float
+    photos: int
+    methods: int
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """All that was measured: (photos or grids, questions about each, methods, metrics), NaN where nothing was."""
+
+    methods: list[str]
+    metrics: Sequence[str]
+    values: NDArray[np.float64]
+
+
+def measured(evaluation: Evaluation) -> Measured:
+    """The rows as one array; of each photo and method the rows stand in the order of the questions."""
+    rows, metrics = evaluation.rows, evaluation.conditions.measures.metrics
+    photos, methods = (
+        {name: place for place, name in enumerate(dict.fromkeys(row[column] for row in rows))}
+        for column in ("file", "method")
+    )
+    asked: Counter[tuple[int, int]] = Counter()
+    places = []
+    for row in rows:
+        pair = photos[row["file"]], methods[row["method"]]
+        places.append((pair[0], asked[pair], pair[1]))
+        asked[pair] += 1
+    values = np.full((len(photos), max(asked.values(), default=1), len(methods), len(metrics)), np.nan)
+    for place, row in zip(places, rows, strict=True):
+        values[place] = [np.nan if row[key] is None else row[key] for key in metrics]
+    return Measured(list(methods), metrics, values)
+
+
+def held_against(methods: Sequence[str]) -> str:
+    """The method to which all others are held: IS-CAM, else the first of its kin, else the first of all."""
+    kin = [method for method in methods if method.startswith(HELD_AGAINST)]
+    return HELD_AGAINST if HELD_AGAINST in methods else (*kin, *methods)[0]
+
+
+def is_share(metric: str, measures: Measures) -> bool:
+    """Whether the mean is the share of photos that have it, none of which depends on another; the questions about a grid do."""
+    return METRICS[metric].binary and not measures.grid
 
 
 def summarise(evaluation: Evaluation) -> list[Line]:
-    """The mean of every metric for every method, with percentile bootstrap intervals over the photos.
+    """The mean of every metric for every method, and its difference to the method that the others are held against.
 
-    All methods are resampled together, so that the same evaluation always gives the same intervals; the four questions about a
-    grid too, of which there are four in n.
+    Intervals are the bootstrap's, of photos or of whole grids, but for Wilson's of shares of photos. All methods are resampled
+    together, which is what makes their differences paired, and the same evaluation always gives the same intervals.
     """
-    rows = evaluation.rows
-    methods, metrics = list(dict.fromkeys(row["method"] for row in rows)), evaluation.conditions.measures.metrics
-    photos = {name: place for place, name in enumerate(dict.fromkeys(row["file"] for row in rows))}
-    totals = np.zeros((len(photos), len(methods), len(metrics)))
-    known = np.zeros_like(totals)
-    for row in rows:
-        place = photos[row["file"]], methods.index(row["method"])
-        totals[place] += [row[key] or 0 for key in metrics]
-        known[place] += [row[key] is not None for key in metrics]
-    means = _resampled(totals, known)  # (1 + RESAMPLES, methods, metrics)
-    counts = known.sum(0)
+    if not evaluation.rows:
+        return []
+    found = measured(evaluation)
+    reference = found.methods.index(held_against(found.methods))
+    differences = found.values - found.values[:, :, [reference]]
+    means = resampled(np.stack([found.values, differences], axis=2))  # (1 + RESAMPLES, 2, methods, metrics)
+    counts, pairs = np.isfinite(found.values).sum((0, 1)), np.isfinite(differences).any(1).sum(0)
     lines = []
-    for i, method in enumerate(methods):
-        for j, metric in enumerate(metrics):
-            if counts[i, j]:
-                drawn = means[1:, i, j]
-                low, high = np.quantile(drawn[np.isfinite(drawn)], (0.025, 0.975))
-                lines.append(Line(method, metric, float(means[0, i, j]), float(low), float(high), int(counts[i, j])))
+    for i, method in enumerate(found.methods):
+        for j, metric in enumerate(found.metrics):
+            if n := int(counts[i, j]):
+                mean, share = float(means[0, 0, i, j]), is_share(metric, evaluation.conditions.measures)
+                low, high = wilson(round(mean * n), n) if share else percentiles(means[1:, 0, i, j])
+                difference = None
+                if i != reference and pairs[i, j]:
+                    bounds = percentiles(means[1:, 1, i, j])
+                    difference = Difference(float(means[0, 1, i, j]), *bounds, int(pairs[i, j]))
+                lines.append(Line(method, metric, mean, low, high, n, difference))
     return lines
 
 
-def _resampled(totals: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Means (1 + RESAMPLES, ...) of what is `known`, so many times (n, ...), and comes to `totals` (n, ...): of the photos
-    themselves, and of resampled ones."""
-    count, shape = len(totals), totals.shape[1:]
-    flat, times = totals.reshape(count, -1), known.reshape(count, -1)
-    generator = np.random.default_rng(0)
+def rank(evaluation: Evaluation) -> list[Ranking]:
+    """How far photos agree on the ranking of the methods, for each metric by which some can be ranked.
 
-    def weighted(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        total = weights @ times
-        found: NDArray[np.float64] = np.divide(weights @ flat, total, np.full(total.shape, np.nan), where=total > 0)
-        return found
-
-    means = [weighted(np.ones((1, count)))]
-    for start in range(0, RESAMPLES, CHUNK):
-        chosen = generator.integers(0, count, (min(CHUNK, RESAMPLES - start), count))
-        means.append(weighted(np.stack([np.bincount(row, minlength=count) for row in chosen]).astype(float)))
-    return np.concatenate(means).reshape(-1, *shape)
-
-
-def write_evaluation(folder: Path, evaluation: Evaluation, machine: Mapping[str, object]) -> None:
-    """Write the five files into a folder, each whole."""
-    lines, conditions = summarise(evaluation) if evaluation.rows else [], evaluation.conditions
-    measures = conditions.measures
-    record = {
-        "settings": conditions.record(),
-        "protocol": {key: protocol(key, measures.curve_steps) for key in measures.metrics},
-        "photos": len({row["file"] for row in evaluation.rows}),
-        "problems": evaluation.problems,
-        **machine,
-    }
-    text = json.dumps(record, indent=2, ensure_ascii=False)
-    # bytes of a file's name that are no UTF-8 reach us as lone surrogates
-    rows, whole = (part.encode("utf-8", "backslashreplace") for part in (rows_csv(evaluation), text + "\n"))
-    figure = encoded(as_figure(lines, measures.metrics))
-    contents: tuple[str | bytes, ...] = rows, summary_csv(lines), as_markdown(evaluation, lines), figure, whole
-    for name, content in zip(FILES, contents, strict=True):
-        write_whole(folder / name, content)
-
-
-def rows_csv(evaluation: Evaluation) -> str:
-    """One row per photo and method; what was not measured is empty."""
-    metrics = evaluation.conditions.measures.metrics
-    boxes = ("box_area",) if any(METRICS[key].needs == "box" for key in metrics) else ()
-    heads = ("file", "method", "class_index", "probability", *metrics, *boxes)
-    heads += ("seconds", "forward_passes")
-    return csv_text(heads, [[row[head] for head in heads] for row in evaluation.rows])
-
-
-def summary_csv(lines: Sequence[Line]) -> str:
-    return csv_text([column.name for column in fields(Line)], [astuple(line) for line in lines])
-
-
-def as_markdown(evaluation: Evaluation, lines: Sequence[Line]) -> str:
-    """A table for people, in per cent, with the controls below the methods, and how it was measured."""
-    conditions = evaluation.conditions
-    network, maps, measures = conditions.network, conditions.maps, conditions.measures
-    table = {(line.method, line.metric): line for line in lines}
-    metrics = [key for key in measures.metrics if any(line.metric == key for line in lines)]
-    photos = len({row["file"] for row in evaluation.rows})
-    heads = ["method", *(f"{METRICS[key].label} % {ARROWS[METRICS[key].better]}" for key in metrics)]
-    cells = [
-        [f"{method} (control)" if method in CONTROLS else method, *(_cell(table.get((method, key))) for key in metrics)]
-        for method in dict.fromkeys(line.method for line in lines)
-    ]
-    whom = "the class that the network predicts" if maps.target == "predicted" else "the labelled class"
-    whom = "the class of each of their four photos" if measures.grid else whom
-    kind = "grids" if measures.grid else "photos"
-    notes = [
-        f"{network.model}, layer {network.layer}, {photos} {kind}, {whom}; IS-CAM with N = {_several(maps.steps)}, "
-        f"{_several(maps.path)} path, {_several(maps.weighting)} weighting, {maps.engine} engine. Means over the "
-        f"{kind}, with 95 % bootstrap intervals.",
-        *(protocol(key, measures.curve_steps) + "." for key in measures.metrics),
-    ]
-    areas = {row["file"]: row["box_area"] for row in evaluation.rows if row.get("box_area")}
-    if any(METRICS[key].needs == "box" for key in measures.metrics):
-        share = f", which take up {100 * float(np.mean(list(areas.values()))):.1f} % of it in the mean" if areas else ""
-        notes.append(f"The network's crop shows something of the boxes of {len(areas)} of the {photos} photos{share}.")
-    if any(line.low == line.high for line in lines):
-        notes.append("An interval of no width says only that all photos agreed.")
-    if any(METRICS[key].needs == "masked" for key in metrics):
-        notes.append(
-            "Fake-CAM hides one pixel: a method that it beats in drop and increase has not been shown to be worse."
-        )
-    if evaluation.problems:
-        notes.append(
-            f"Left out: {len(evaluation.problems)} photos that could not be measured (named in settings.json)."
-        )
-    return markdown_table(heads, cells) + "\n" + "".join(f"- {note}\n" for note in notes)
-
-
-def _several(values: Sequence[object]) -> str:
-    return " and ".join(str(value) for value in values)
-
-
-def _cell(line: Line | None) -> str:
-    return "" if line is None else f"{100 * line.mean:.1f} [{100 * line.low:.1f}, {100 * line.high:.1f}]"
-
-
-def as_figure(lines: Sequence[Line], metrics: Sequence[str]) -> Image.Image:
-    """The means with their intervals, one plot per metric, the controls in grey."""
-    metrics = [key for key in metrics if any(line.metric == key for line in lines)]
-    methods = list(dict.fromkeys(line.method for line in lines))
-    across = min(3, max(1, len(metrics)))
-    down = -(-len(metrics) // across) or 1
-    figure = new_figure((4.4 * across, down * (1.1 + 0.24 * len(methods))))
-    plots = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
-    for axes in plots[len(metrics) :]:
-        axes.set_visible(False)
-    for axes, metric in zip(plots, metrics, strict=False):
-        for line in (line for line in lines if line.metric == metric):
-            place, colour = -methods.index(line.method), "#8a8f98" if line.method in CONTROLS else "#1b6f5f"
-            axes.plot([100 * line.low, 100 * line.high], [place, place], color=colour, linewidth=2)
-            axes.plot(100 * line.mean, place, "o", color=colour, markersize=4)
-        row = METRICS[metric]
-        axes.set_title(f"{row.label}, % ({row.better} is better)", fontsize=9)
-        axes.set_yticks([-i for i in range(len(methods))], methods, fontsize=8)
-        axes.tick_params(axis="x", labelsize=8)
-        axes.grid(axis="x", alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    return picture_of(figure)
+    A grid gives one ranking, by the means of its four questions. Controls are left out: they differ from the methods in much
+    the same way on every photo, and would lend them an agreement that is not theirs. So is a method of which the metric is
+    never known, and a photo of which it is not known for all the others.
+    """
+    found = measured(evaluation)
+    methods = [place for place, name in enumerate(found.methods) if name not in CONTROLS]
+    rankings = []
+    for j, metric in enumerate(found.metrics):
+        values = found.values[:, :, methods, j]
+        values = values[:, :, np.isfinite(values).any((0, 1))]  # (photos, questions, methods)
+        whole = np.isfinite(values).all((1, 2))
+        means = values[whole].mean(1)
+        if (found_agreement := agreement(means)) is not None:
+            rankings.append(Ranking(metric, *found_agreement, *means.shape))
+    return rankings

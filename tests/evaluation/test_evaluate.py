@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,9 +25,6 @@ from iscam.__main__ import main
 from iscam.engine.table import ScoreTable
 from iscam.evaluation import compose
 from iscam.evaluation.dataset import SYNSETS, Item, class_index, find_items, sample
-from iscam.evaluation.plan import Conditions, Maps, Measures, Network
-from iscam.evaluation.run import Evaluation
-from iscam.evaluation.summary import RESAMPLES, as_markdown, summarise
 from iscam.methods import DEFAULT_METHODS
 from iscam.models.photo11 import BUNDLED_WEIGHTS
 from iscam.models.torchvision import imagenet_categories
@@ -190,7 +186,7 @@ def test_files_and_columns_are_those_of_the_contract(tmp_path: Path, evaluate: R
     code, said, _ = evaluate(folder, "--methods", "grad-cam,eigen-cam", "--curve-steps", 5, "--out", out)
     assert code == 0
     assert {file.name for file in out.iterdir()} == {
-        *("rows.csv", "summary.csv", "summary.md", "figure.png", "settings.json", "parts")
+        *("rows.csv", "summary.csv", "ranking.csv", "summary.md", "figure.png", "settings.json", "parts")
     }
     rows, metrics = read_rows(out), ["average-drop", "increase", "average-gain", "insertion", "deletion"]
     assert list(rows[0]) == ["file", "method", "class_index", "probability", *metrics, "seconds", "forward_passes"]
@@ -201,12 +197,22 @@ def test_files_and_columns_are_those_of_the_contract(tmp_path: Path, evaluate: R
     assert all(0 <= float(row[key]) <= 1 for row in rows for key in metrics)
     with (out / "summary.csv").open(newline="") as file:
         summary = list(csv.DictReader(file))
-    assert list(summary[0]) == ["method", "metric", "mean", "low", "high", "n"]
+    heads = ["method", "metric", "mean", "low", "high", "n"]
+    assert list(summary[0]) == [*heads, "difference", "difference_low", "difference_high"]
+    means = {(line["method"], line["metric"]): float(line["mean"]) for line in summary}
     for line in summary:
         values = [float(row[line["metric"]]) for row in rows if row["method"] == line["method"]]
+        if line["method"] == "grad-cam":  # the first, against which all others are held
+            assert line["difference"] == line["difference_low"] == line["difference_high"] == ""
+        else:
+            wanted = means[line["method"], line["metric"]] - means["grad-cam", line["metric"]]
+            assert float(line["difference"]) == pytest.approx(wanted, abs=1e-5)
         assert float(line["mean"]) == pytest.approx(np.mean(values), abs=1e-5)
         assert float(line["low"]) <= float(line["mean"]) + 1e-9 <= float(line["high"]) + 2e-9 and line["n"] == "3"
-    assert "random (control)" in said and "5 steps" in said and "3 photos" in said
+    assert "random (control)" in said and "5 steps" in said and "3 photos" in said and "Differences to grad-cam" in said
+    with (out / "ranking.csv").open(newline="") as file:
+        ranked = {line["metric"]: (line["photos"], line["methods"]) for line in csv.DictReader(file)}
+    assert ranked["insertion"] == ranked["deletion"] == ("3", "2")
     record = json.loads((out / "settings.json").read_text())
     assert record["settings"]["threads"] == 2 and record["settings"]["batch"] == 8 and record["processes"] == 1
     assert list(record["protocol"]) == record["settings"]["metrics"] == metrics and all(record["protocol"].values())
@@ -260,7 +266,7 @@ def test_boxes_give_pointing_and_energy_beside_their_area(tmp_path: Path, evalua
     assert code == 0 and list(rows[0])[4:7] == ["pointing", "energy", "box_area"]
     cells = {(row["file"], row["pointing"], row["energy"], row["box_area"]) for row in rows if row["method"] == "cam"}
     assert cells == {("00.jpg", "", "", ""), ("01.jpg", "1.0", "1.0", "1.0"), ("02.jpg", "", "", "0.0")}
-    assert "| cam | 100.0 [100.0, 100.0] | 100.0 [100.0, 100.0] |" in said
+    assert "| cam | 100.0 [20.7, 100.0] | 100.0 [100.0, 100.0] |" in said  # one of one photo, by Wilson's interval
     assert "something of the boxes of 1 of the 3 photos, which take up 100.0 %" in said and "of no width" in said
     with (tmp_path / "out" / "summary.csv").open(newline="") as file:
         assert {line["n"] for line in csv.DictReader(file)} == {"1"}
@@ -464,61 +470,6 @@ def test_a_torn_line_is_done_again(tmp_path: Path, evaluate: Run) -> None:
     assert evaluate(folder, *QUICK, "--out", out)[0] == 0
     assert_same_rows(out, whole)
     assert lines(out) == lines(whole) + 1  # the torn line is still there, and now ended
-
-
-# Intervals
-
-
-def evaluation(values: np.ndarray[Any, Any]) -> Evaluation:
-    """One method's average drop on as many photos as there are values, NaN where it is not known."""
-    conditions = Conditions(
-        Network("photo11", None, "", "", "cpu", "layer3"),
-        Maps(("cam",), "predicted", (10,), ("cumulative",), ("probability",), "fast", 0.01, 8, 0),
-        Measures(("average-drop",), 28, 1, False),
-    )
-    rows = [
-        {"file": f"{i}", "method": "cam", "average-drop": None if np.isnan(value) else float(value)}
-        for i, value in enumerate(values)
-    ]
-    return Evaluation(conditions, rows, {})
-
-
-def test_intervals_cover_the_mean_as_often_as_they_say() -> None:
-    """Over 200 samples of 40 from a skewed distribution about 95 of 100 cover its mean; the same sample gives the same."""
-    generator = np.random.default_rng(1)
-    covered = 0
-    for _ in range(200):
-        values = generator.beta(2, 5, 40)
-        (line,) = summarise(evaluation(values))
-        assert line.mean == pytest.approx(values.mean()) and line.n == 40
-        covered += line.low <= 2 / 7 <= line.high
-        assert summarise(evaluation(values)) == [line]
-    assert 180 <= covered <= 198
-
-
-def test_four_times_the_photos_halve_the_interval() -> None:
-    values = np.linspace(0, 1, 25)
-    (few,), (many,) = summarise(evaluation(values)), summarise(evaluation(np.repeat(values, 4)))
-    assert few.low < few.mean == pytest.approx(many.mean) and many.mean < many.high < few.high
-    assert (many.high - many.low) / (few.high - few.low) == pytest.approx(1 / 2, rel=0.1)
-
-
-def test_the_bootstrap_equals_plain_loops() -> None:
-    """Drawing photos with replacement and averaging those that are known, one resample at a time."""
-    values = np.array([0.1, 0.9, np.nan, 0.4, 0.3])
-    generator, means = np.random.default_rng(0), []
-    for _ in range(RESAMPLES // 100):
-        for chosen in generator.integers(0, len(values), (100, len(values))):
-            known = [values[i] for i in chosen if not np.isnan(values[i])]
-            means.append(sum(known) / len(known) if known else np.nan)
-    (line,) = summarise(evaluation(values))
-    assert line.n == 4 and line.mean == pytest.approx(0.425)
-    assert (line.low, line.high) == pytest.approx(tuple(np.nanquantile(means, (0.025, 0.975))))
-
-
-def test_nothing_measured_is_a_table_without_lines() -> None:
-    empty = evaluation(np.array([]))
-    assert "0 photos" in as_markdown(empty, [])
 
 
 # Processes
