@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor, nn
 
-from iscam import Analysis, Explanation
+from iscam import Analysis, Explainer, Explanation
 from iscam.project import EXAMPLES
 from iscam.results import Outcome, Stopped
 from iscam.trust import CONTROLS, METRICS, assess, control
 from iscam.trust.faithfulness import on_map
 from tests import reference
+from tests.conftest import loaded
 from tests.trust.cases import case
 
 
@@ -138,6 +140,40 @@ def test_a_place_on_the_photo_is_sought_at_its_place_on_the_map() -> None:
         assert found.values == {"pointing": wanted, "energy": wanted}
 
 
+class Sure(nn.Module):
+    """Of the first of two classes as good as certain, by 20.72, which makes it 1 - 1e-9, and the photo's brightness."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(3, 2, 1)
+        nn.init.constant_(self.features.weight, 0.2)
+        nn.init.zeros_(self.features.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        brightness = self.features(x).mean((1, 2, 3))
+        return torch.stack([20.72 + brightness, 0 * brightness], 1)
+
+
+@pytest.mark.parametrize("shade", [20, 230])
+def test_what_is_nearly_certain_is_measured_as_exactly_as_anything(shade: int) -> None:
+    """Half of what is lacking to 1 can still be won, and a billionth lost: in float32 it would all be 1."""
+    explainer = Explainer(loaded(Sure().eval(), "features", 2, 16))
+    ramp = np.linspace(shade, shade + 20, 256).astype(np.uint8).reshape(16, 16)
+    analysis = explainer.analyse(Image.fromarray(np.stack([ramp] * 3, axis=2)))
+    middle = control(analysis, "gaussian", 0, "x")
+    found = assess(explainer, analysis, middle, ("average-drop", "increase", "average-gain")).values
+    network = Sure().eval().double()
+
+    def score(image: reference.Array) -> float:
+        return reference.score(network, torch.from_numpy(image)[None], 0, "probability")
+
+    image = analysis.forward.image[0].double().numpy()
+    wanted = reference.confidence_figures(score, image, middle.heatmap.astype(float))
+    assert found == pytest.approx(wanted, rel=1e-4, abs=0)
+    assert found["average-drop"] < 1e-8 and (found["average-gain"] > 0.1 if shade == 20 else found["average-drop"] > 0)
+    assert 1 - 1e-8 < score(image) < 1
+
+
 class Late(threading.Event):
     """A stop that comes after the first look at it."""
 
@@ -179,7 +215,8 @@ def test_probabilities_and_changed_inputs_are_the_networks_own() -> None:
     images = torch.cat([analysis.forward.image * share for share in torch.linspace(0, 1, 21)])
     with torch.no_grad():
         wanted = explainer.model.network(images).softmax(1)[:, 3]
-    assert torch.allclose(explainer.probability(images, 3), wanted, atol=1e-5)
+    found = explainer.probability(images, 3)
+    assert found.dtype == torch.float64 and torch.allclose(found.float(), wanted, atol=1e-5)
 
 
 def test_an_input_is_shown_as_the_photo_that_it_is() -> None:
