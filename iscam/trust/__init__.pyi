@@ -1,3 +1,4 @@
+from .boxes import Box as Box
 from .controls import CONTROLS as CONTROLS
 from .controls import LABELS as LABELS
 from .curves import CURVE_STEPS as CURVE_STEPS
@@ -14,7 +15,6 @@ from .grid import is_sure as is_sure
 from .metrics import ARROWS as ARROWS
 from .metrics import DEFAULT_METRICS as DEFAULT_METRICS
 from .metrics import METRICS as METRICS
-from .metrics import Box as Box
 from .metrics import protocol as protocol
 from .sanity import OTHER_STEPS as OTHER_STEPS
 from .sanity import SHIFTS as SHIFTS

@@ -15,9 +15,10 @@ from torch import Tensor
 from iscam.explain import Explainer
 from iscam.results import Analysis, Explanation, Outcome, Prediction, Stopped
 
+from .boxes import Box, area_share
 from .controls import CONTROLS
 from .curves import CURVE_STEPS, Curve, inserted, taken_at
-from .metrics import METRICS, Box, Measurement, area_share
+from .metrics import METRICS, Measurement
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +76,11 @@ def assess(
     """What the metrics, keys of METRICS, say of an explanation.
 
     Args:
-        again: explains another analysis as this one was explained, for ADCC; a control's map is always its own.
+        again: explains another analysis as this one was explained, for ADCC and ARCC; a control's map is always its own.
         box: on the photo, in pixels of the upright one, for "pointing" and "energy", which are left out without it or
             where the network's crop shows nothing of it.
         steps: of the insertion and deletion curves.
-        seed: of the noise that ROAD adds.
+        seed: of the noise that ROAD and ARCC add.
 
     Raises:
         ValueError: an unknown metric, a signed map, or a network that gives no finite scores; one sentence.

@@ -712,4 +712,5 @@ def test_the_defaults_are_those_of_the_page() -> None:
     from iscam.trust.metrics import DEFAULT_METRICS
 
     assert DEFAULT_METHODS == ("is-cam", "score-cam", "grad-cam", "grad-cam++")
-    assert set(METRICS) - set(DEFAULT_METRICS) == {"adcc", "road", "pointing", "energy", "specificity", "grid-pointing"}
+    assert DEFAULT_METRICS == ("average-drop", "increase", "average-gain", "insertion", "deletion")
+    assert all(METRICS[key].needs in ("masked", "curve") for key in DEFAULT_METRICS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,12 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from iscam import Analysis, Explainer, Explanation
+from iscam import Analysis, Explainer, Explanation, LoadedModel
 from iscam.project import EXAMPLES
 from iscam.results import Outcome, Stopped
 from iscam.trust import CONTROLS, METRICS, assess, control
 from iscam.trust.faithfulness import on_map
 from tests import reference
+from tests.cases import RowCounter, analysed
 from tests.conftest import loaded
 from tests.trust.cases import case
 
@@ -138,6 +140,27 @@ def test_a_place_on_the_photo_is_sought_at_its_place_on_the_map() -> None:
         box = x - 2 + across, y - 2, x + 2 + across, y + 2
         found = assess(explainer, analysis, replace(explanation, heatmap=heatmap), ("pointing", "energy"), box=box)
         assert found.values == {"pointing": wanted, "energy": wanted}
+
+
+def test_metrics_share_what_they_ask_of_the_network(tiny: Callable[..., LoadedModel]) -> None:
+    """By the rows that reach it: a curve of 7 steps is run once, ROAD's 18 photos once, the map of the masked photo once."""
+    explainer, analysis = analysed(tiny("TinyPooled"))
+    explanation = explainer.explain(analysis, "grad-cam", 0)
+    for keys, wanted in (
+        (("insertion",), 8),
+        (("insertion", "insertion-correlation"), 8),
+        (("deletion-correlation", "deletion"), 8),
+        (("single-deletion",), 16),
+        (("road",), 18),
+        (("arcc",), 18),
+        (("adcc",), 2),
+        (("arcc", "road", "adcc"), 18 + 2),
+    ):
+        again, rows = Asked(explanation), RowCounter(explainer.model)
+        values = assess(explainer, analysis, explanation, keys, again, steps=7).values
+        rows.remove()
+        asks = int(bool({"adcc", "arcc"} & set(keys)))  # each of which is a pass of the analysis
+        assert set(values) == set(keys) and (again.times, rows.rows) == (asks, wanted + asks), keys
 
 
 class Sure(nn.Module):
