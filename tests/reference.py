@@ -252,6 +252,28 @@ def eigen_cam(network: nn.Module, layer: str, x: Tensor) -> tuple[None, Tensor]:
     return None, (-raw if (raw * a.sum(dim=0)).sum() < 0 else raw).clamp(min=0)
 
 
+def opti_cam(network: nn.Module, layer: str, x: Tensor, c: int, steps: int) -> Pair:
+    """Weights softmax(w), of the channels that have a mask, by torch's own Adam: the best of those that were looked at."""
+    a, _ = activations(network, layer, x)
+    alive = [k for k in range(len(a)) if a[k].max() > a[k].min()]
+    w = [torch.zeros((), dtype=torch.float64, requires_grad=True) for _ in alive]
+    adam = torch.optim.Adam(w, lr=0.1, maximize=True)
+    best, weights = -math.inf, torch.zeros(len(a), dtype=torch.float64)
+    for _ in range(steps):
+        powers = [w_k.exp() for w_k in w]
+        shares = [power / sum(powers) for power in powers]
+        u = upsample(sum(share * a[k] for share, k in zip(shares, alive, strict=True)), (x.shape[2], x.shape[3]))
+        logit = network(x * (u - u.min()) / (u.max() - u.min()))[0, c]
+        if logit.item() > best:
+            best = logit.item()
+            for share, k in zip(shares, alive, strict=True):
+                weights[k] = share.item()
+        for w_k, slope in zip(w, torch.autograd.grad(logit, w), strict=True):
+            w_k.grad = slope
+        adam.step()
+    return weights, weighted_sum(weights, a)
+
+
 # Metrics: plain loops over pixels, in numpy and float64. `score` takes one input (3, H, W) and gives its class probability.
 
 
