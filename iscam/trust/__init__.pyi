@@ -1,10 +1,12 @@
 from .boxes import Box as Box
+from .controls import CEILINGS as CEILINGS
 from .controls import CONTROLS as CONTROLS
 from .controls import LABELS as LABELS
 from .curves import CURVE_STEPS as CURVE_STEPS
 from .faithfulness import Explain as Explain
 from .faithfulness import Faithfulness as Faithfulness
 from .faithfulness import assess as assess
+from .faithfulness import ceiling as ceiling
 from .faithfulness import control as control
 from .faithfulness import pictures as pictures
 from .faithfulness import turns as turns

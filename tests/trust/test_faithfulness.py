@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from iscam import Analysis, Explainer, Explanation, LoadedModel
 from iscam.project import EXAMPLES
 from iscam.results import Outcome, Stopped
-from iscam.trust import CONTROLS, METRICS, assess, control
+from iscam.trust import CEILINGS, CONTROLS, METRICS, assess, ceiling, control
 from iscam.trust.faithfulness import on_map
 from tests import reference
 from tests.cases import RowCounter, analysed
@@ -295,3 +295,41 @@ def test_controls_look_as_they_are_called() -> None:
     assert torch.allclose(CONTROLS["lafam"].draw(layer, (9, 7), 0).double(), mean, atol=1e-5)
     noise = CONTROLS["random"].draw(layer, (64, 64), 3)
     assert float((noise[:, 1:] - noise[:, :-1]).abs().max()) < 0.2  # smooth, as a map of 4 x 4 cells is
+
+
+# Ceilings
+
+
+def test_a_ceiling_is_the_map_of_the_weights_that_were_climbed_to(tiny: Callable[..., LoadedModel]) -> None:
+    """Its masked photo scores higher than by the mean of the activations, where it began; a stop leaves the best so far."""
+    explainer, analysis = analysed(tiny("TinyPooled", seed=3))
+    mean = control(analysis, "lafam", 0, "x")
+    for key in CEILINGS:
+        found = ceiling(explainer, analysis, key, 3)
+        assert (found.method, found.class_index, found.category) == (key, 3, "class 3") and found.yardstick is None
+        assert found.complete and found.note == "" and found.forward_passes == 50 and found.estimated_error == 0
+        raw = reference.weighted_sum(torch.from_numpy(found.weights).double(), analysis.forward.activations.double())
+        wanted = reference.heatmap(raw, analysis.forward.size)
+        np.testing.assert_allclose(found.raw, raw.numpy(), atol=1e-5)
+        np.testing.assert_allclose(found.heatmap, wanted.numpy(), atol=1e-5)
+        rows = [analysis.forward.image * torch.from_numpy(each.heatmap) for each in (found, mean)]
+        high, low = explainer.backend.logits(torch.cat(rows))[:, 3].tolist()
+        assert high > low + 0.01
+        begun = ceiling(explainer, analysis, key, 3, stop=stopped())
+        assert not begun.complete and begun.forward_passes == 0 and begun.note.startswith("Stopped")
+        np.testing.assert_allclose(begun.heatmap, mean.heatmap, atol=1e-5)
+
+
+def stopped() -> threading.Event:
+    stop = threading.Event()
+    stop.set()
+    return stop
+
+
+def test_a_ceiling_is_made_anew_for_the_masked_photo(tiny: Callable[..., LoadedModel]) -> None:
+    """Of which ADCC asks; a control's map is its own."""
+    explainer, analysis = analysed(tiny("TinyPooled", seed=3))
+    found = ceiling(explainer, analysis, "opti-cam", 3)
+    again = Asked(found)
+    assert "adcc" in assess(explainer, analysis, found, ("adcc",), again).values and again.times == 1
+    assert assess(explainer, analysis, found, ("specificity",)).values == {}

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from iscam.methods import METHODS
 from iscam.trust import (
+    CEILINGS,
     CONTROLS,
     DEFAULT_METRICS,
     LABELS,
@@ -316,7 +317,8 @@ def test_the_table_is_the_contracts() -> None:
     assert {key for key, row in METRICS.items() if row.better == "lower"} == {"average-drop", "deletion"}
     assert all("{" not in metrics.protocol(key, 7) for key in METRICS) and "7 steps" in metrics.protocol("deletion", 7)
     assert list(CONTROLS) == ["random", "gaussian", "fake-cam", "lafam"] and not CONTROLS.keys() & METHODS.keys()
-    assert LABELS["is-cam"] == "IS-CAM" and LABELS["fake-cam"] == "Fake-CAM"
+    assert list(CEILINGS) == ["opti-cam"] and list(LABELS) == [*METHODS, *CONTROLS, *CEILINGS]
+    assert (LABELS["is-cam"], LABELS["fake-cam"], LABELS["opti-cam"]) == ("IS-CAM", "Fake-CAM", "Opti-CAM")
 
 
 @pytest.mark.parametrize("box", [(0, 0, 7, 9), (1.2, 3.7, 5.5, 4.6), (-3, 2, 4, 99), (2, 2, 2, 2), (20, 20, 30, 30)])
@@ -327,6 +329,6 @@ def test_a_map_that_says_nothing_has_the_energy_of_the_boxs_area(box: Box) -> No
 
 def test_the_tables_are_read_without_torch() -> None:
     """So that wrong arguments are answered at once."""
-    lines = "from iscam.evaluation import find_items; from iscam.trust import CONTROLS, METRICS"
+    lines = "from iscam.evaluation import find_items; from iscam.trust import CEILINGS, CONTROLS, METRICS"
     lines += "; import sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", lines], cwd=ROOT, check=True)
