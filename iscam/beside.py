@@ -44,7 +44,7 @@ def contrast(
         request = explainer.request(analysis, method, target, rivals, settings)
         return explainer.answer(analysis, request, progress, stop)
     held = explainer.using(explainer.engine, max(explainer.tolerance, TOLERANCE))
-    request = held.request(analysis, method, target, settings=replace(settings, rivals=rivals))
+    request = held.request(analysis, method, target, None, replace(settings, rivals=rivals))
     return held.answer(analysis, request, progress, stop)
 
 

@@ -268,7 +268,7 @@ class Explainer:
         return float(self.probability(masked, explanation.class_index)[0])
 
     def probability(self, images: Tensor, class_index: int, stop: threading.Event | None = None) -> Tensor:
-        """Class probability (n,) in [0, 1] of inputs (n, 3, H, W).
+        """Class probability (n,) in [0, 1] of inputs (n, 3, H, W), in double: in float32 it is 1 from 1 - 3e-8 on.
 
         Raises:
             ValueError: the network gives no finite scores for one of them; one sentence.
@@ -280,7 +280,7 @@ class Explainer:
                 if stop is not None and stop.is_set():
                     raise Stopped
                 rows = self.backend.pace("precise").rows(len(images))
-                found.append(finite(self.backend.logits(images[:rows])).softmax(1)[:, class_index])
+                found.append(finite(self.backend.logits(images[:rows])).double().softmax(1)[:, class_index])
                 images = images[rows:]
         return torch.cat(found)
 

@@ -288,6 +288,28 @@ def eigen_cam(network: nn.Module, layer: str, x: Tensor) -> tuple[None, Tensor]:
     return None, (-raw if (raw * a.sum(dim=0)).sum() < 0 else raw).clamp(min=0)
 
 
+def opti_cam(network: nn.Module, layer: str, x: Tensor, c: int, steps: int) -> Pair:
+    """Weights softmax(w), of the channels that have a mask, by torch's own Adam: the best of those that were looked at."""
+    a, _ = activations(network, layer, x)
+    alive = [k for k in range(len(a)) if a[k].max() > a[k].min()]
+    w = [torch.zeros((), dtype=torch.float64, requires_grad=True) for _ in alive]
+    adam = torch.optim.Adam(w, lr=0.1, maximize=True)
+    best, weights = -math.inf, torch.zeros(len(a), dtype=torch.float64)
+    for _ in range(steps):
+        powers = [w_k.exp() for w_k in w]
+        shares = [power / sum(powers) for power in powers]
+        u = upsample(sum(share * a[k] for share, k in zip(shares, alive, strict=True)), (x.shape[2], x.shape[3]))
+        logit = network(x * (u - u.min()) / (u.max() - u.min()))[0, c]
+        if logit.item() > best:
+            best = logit.item()
+            for share, k in zip(shares, alive, strict=True):
+                weights[k] = share.item()
+        for w_k, slope in zip(w, torch.autograd.grad(logit, w), strict=True):
+            w_k.grad = slope
+        adam.step()
+    return weights, weighted_sum(weights, a)
+
+
 # Metrics: plain loops over pixels, in numpy and float64. `score` takes one input (3, H, W) and gives its class probability.
 
 
@@ -336,15 +358,64 @@ def blurred(image: Array, size: int = 11, sigma: float = 5.0) -> Array:
     return found / sum(weights.values())
 
 
+def correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    """Pearson's r; 0 where one of both is the same everywhere."""
+    if len(set(one)) == 1 or len(set(other)) == 1:
+        return 0.0
+    means = sum(one) / len(one), sum(other) / len(other)
+    pairs = [(a - means[0], b - means[1]) for a, b in zip(one, other, strict=True)]
+    above = sum(a * b for a, b in pairs)
+    return above / math.sqrt(sum(a * a for a, _ in pairs) * sum(b * b for _, b in pairs))
+
+
+def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    """Spearman's: Pearson's r of the places, counted; equal ones share theirs."""
+
+    def places(values: Sequence[float]) -> list[float]:
+        return [sum(b < a for b in values) + (sum(b == a for b in values) + 1) / 2 for a in values]
+
+    return correlation(places(one), places(other))
+
+
+def coherency(heatmap: Array, again: Array) -> float:
+    return (1 + correlation([float(a) for a in heatmap.flat], [float(b) for b in again.flat])) / 2
+
+
 def harmonic_adcc(p: float, q: float, heatmap: Array, again: Array) -> float:
     """ADCC from its three parts."""
-    pairs = [
-        (float(a) - heatmap.mean(), float(b) - again.mean()) for a, b in zip(heatmap.flat, again.flat, strict=True)
-    ]
-    above = sum(a * b for a, b in pairs)
-    below = math.sqrt(sum(a * a for a, _ in pairs) * sum(b * b for _, b in pairs))
-    parts = (1 + above / below) / 2, 1 - sum(heatmap.flat) / heatmap.size, 1 - max(0.0, p - q) / p
+    parts = coherency(heatmap, again), 1 - sum(heatmap.flat) / heatmap.size, 1 - max(0.0, p - q) / p
     return 3 / sum(1 / part for part in parts)
+
+
+def harmonic_arcc(heatmap: Array, again: Array, road: float) -> float:
+    """ARCC from its three parts, of which ROAD's may be nothing."""
+    if road <= 0:
+        return 0.0
+    parts = coherency(heatmap, again), 1 - sum(heatmap.flat) / heatmap.size, 2 * road
+    return 3 / sum(1 / part for part in parts)
+
+
+def curve_correlation(scores: Sequence[float], heatmap: Array) -> float:
+    """r of what a curve rises in each of its steps, and of what the map has on the pixels of the step."""
+    steps, values = len(scores) - 1, sorted((float(value) for value in heatmap.flat), reverse=True)
+    ends = [round(step / steps * len(values)) for step in range(steps + 1)]
+    sums = [sum(values[start:end]) for start, end in pairwise(ends)]
+    return correlation([after - before for before, after in pairwise(scores)], sums)
+
+
+def single_deletion(score: Callable[[Array], float], image: Array, heatmap: Array) -> float:
+    """One of 16 patches at a time is set to 0: the ranks of what that costs against those of the map's sums."""
+    drops, sums = [], []
+    height, width = heatmap.shape
+    for number in range(16):
+        changed, total = image.copy(), 0.0
+        for row in range(height * (number // 4) // 4, height * (number // 4 + 1) // 4):
+            for column in range(width * (number % 4) // 4, width * (number % 4 + 1) // 4):
+                changed[:, row, column] = 0
+                total += float(heatmap[row, column])
+        drops.append(score(image) - score(changed))
+        sums.append(total)
+    return rank_correlation(drops, sums)
 
 
 def imputed(image: Array, removed: Array) -> Array:

@@ -13,14 +13,14 @@ from docs import fast_engine
 from iscam.methods import METHODS
 from iscam.models.table import MODELS
 from iscam.project import EXAMPLES
-from iscam.trust.controls import CONTROLS
+from iscam.trust.controls import CEILINGS, CONTROLS
 from iscam.trust.metrics import METRICS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("key", [*METHODS, *MODELS, *METRICS, *CONTROLS])
+@pytest.mark.parametrize("key", [*METHODS, *MODELS, *METRICS, *CONTROLS, *CEILINGS])
 def test_every_key_has_a_row_in_the_readme(key: str) -> None:
     assert f"\n| `{key}` |" in README
 

@@ -14,7 +14,7 @@ import iscam
 from iscam import engine, evaluation, show
 from iscam.evaluation import Conditions, Maps, Measures, Network
 from iscam.settings import named_rival
-from iscam.trust import DEFAULT_METRICS, METRICS
+from iscam.trust import CEILINGS, DEFAULT_METRICS, METRICS
 
 from . import network
 from .files import complain, make_folder
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 def evaluate_photos(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
+    options.ceilings = tuple(key for key in options.methods if key in CEILINGS)
+    options.methods = tuple(key for key in options.methods if key not in CEILINGS)
     network.check(options)
     if options.strength < 1 and not any(options.rivals):
         raise ValueError("--strength is of what speaks for the rivals: name some with --rivals.")
@@ -107,6 +109,7 @@ def _conditions(options: argparse.Namespace, model: LoadedModel) -> Conditions:
             seed=options.seed,
             rivals=options.rivals,
             strength=options.strength,
+            ceilings=options.ceilings,
         ),
         Measures(
             metrics=options.metrics,

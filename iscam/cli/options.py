@@ -13,7 +13,7 @@ from iscam.models import DEFAULT_MODEL, MODELS
 from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS
 from iscam.project import EXAMPLES
 from iscam.settings import DEFAULT_ENGINE, DEFAULT_SAMPLES, ENGINES, MAX_SAMPLES, WEIGHTINGS, nearest
-from iscam.trust import CONTROLS, CURVE_STEPS, METRICS
+from iscam.trust import CEILINGS, CONTROLS, CURVE_STEPS, METRICS
 
 T = TypeVar("T")
 THREADS = 2  # of each process that evaluates, however many there are: their number moves scores by 1e-6
@@ -111,7 +111,11 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         "--target", choices=("predicted", "label"), default="predicted", help="the class to explain; default predicted"
     )
     parser.add_argument(
-        "--methods", type=_measured, default=DEFAULT_METHODS, metavar="KEY,KEY", help=", ".join(METHODS)
+        "--methods",
+        type=_measured,
+        default=DEFAULT_METHODS,
+        metavar="KEY,KEY",
+        help=", ".join((*METHODS, *CEILINGS)),
     )
     parser.add_argument(
         "--steps", type=_several(_whole(1, MAX_STEPS)), default=(DEFAULT_STEPS,), metavar="N,N", help="of IS-CAM"
@@ -165,9 +169,9 @@ def _methods(text: str) -> tuple[str, ...]:
 
 
 def _measured(text: str) -> tuple[str, ...]:
-    """Methods to be measured; controls may be named, and are there in any case."""
-    found = tuple(key for key in _keys(text, (*METHODS, *CONTROLS), "method") if key in METHODS)
-    return found or _methods("")
+    """Methods and ceilings to be measured; controls may be named, and are there in any case."""
+    found = tuple(key for key in _keys(text, (*METHODS, *CONTROLS, *CEILINGS), "method") if key not in CONTROLS)
+    return found if any(key in METHODS for key in found) else _methods("")
 
 
 def _metrics(text: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@ from .aim import PROFILES as PROFILES
 from .aim import WEIGHTS as WEIGHTS
 from .aim import Aim as Aim
 from .aim import Side as Side
+from .ascent import Ascent as Ascent
 from .backend import Backend as Backend
 from .backend import has_bf16 as has_bf16
 from .backend import require_device as require_device

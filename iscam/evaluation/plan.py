@@ -34,7 +34,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Maps:
-    """Which maps are made, by every combination of the values that a method heeds."""
+    """Which maps are made, by every combination of the values that a method heeds; and which ceilings beside the controls."""
 
     methods: tuple[str, ...]
     target: str  # "predicted" or "label"
@@ -47,6 +47,7 @@ class Maps:
     seed: int
     rivals: tuple[str | None, ...] = (None,)
     strength: float = 1.0
+    ceilings: tuple[str, ...] = ()
 
     def recipes(self) -> list[Recipe]:
         """Every method with every value of the settings that it heeds, of which there may be several."""

@@ -18,7 +18,7 @@ from iscam.explain import Explainer
 from iscam.images import read_photo
 from iscam.models import LoadedModel
 from iscam.results import Analysis, Explanation
-from iscam.trust import CONTROLS, METRICS, Box, Explain, assess, cells, control, grid_of
+from iscam.trust import CONTROLS, METRICS, Box, Explain, assess, ceiling, cells, control, grid_of
 
 from .crew import Crew
 from .dataset import Item, class_index
@@ -43,7 +43,7 @@ def evaluate(
     crew: Crew,
     progress: Callable[[Sequence[Item]], Iterable[Item]] = iter,
 ) -> Evaluation | None:
-    """Measure all methods and controls on all photos; the first process returns what has been found, the others nothing.
+    """Measure all methods, controls and ceilings on all photos; the first process returns what was found, the others nothing.
 
     Args:
         items: from `dataset.sample`.
@@ -102,7 +102,7 @@ def _rows(explainer: Explainer, item: Item, target: int | None, conditions: Cond
 def _rows_of(
     explainer: Explainer, item: Item, analysis: Analysis, index: int, box: Box | None, conditions: Conditions
 ) -> Iterator[Row]:
-    """The rows of all methods and controls for one class."""
+    """The rows of all methods, controls and ceilings for one class."""
 
     def row(name: str, explanation: Explanation, again: Explain | None) -> Row:
         measures = conditions.measures
@@ -128,6 +128,12 @@ def _rows_of(
         yield row(recipe.name, explain(analysis), explain)
     for key in CONTROLS:
         yield row(key, control(analysis, key, index, explainer.model.categories[index], conditions.maps.seed), None)
+    for key in conditions.maps.ceilings:
+
+        def climb(analysis: Analysis, key: str = key) -> Explanation:
+            return ceiling(explainer, analysis, key, index)
+
+        yield row(key, climb(analysis), climb)
 
 
 def _found(store: Store, items: Sequence[Item], conditions: Conditions) -> Evaluation:

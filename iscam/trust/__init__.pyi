@@ -1,9 +1,12 @@
+from .boxes import Box as Box
+from .controls import CEILINGS as CEILINGS
 from .controls import CONTROLS as CONTROLS
 from .controls import LABELS as LABELS
 from .curves import CURVE_STEPS as CURVE_STEPS
 from .faithfulness import Explain as Explain
 from .faithfulness import Faithfulness as Faithfulness
 from .faithfulness import assess as assess
+from .faithfulness import ceiling as ceiling
 from .faithfulness import control as control
 from .faithfulness import pictures as pictures
 from .faithfulness import turns as turns
@@ -14,7 +17,6 @@ from .grid import is_sure as is_sure
 from .metrics import ARROWS as ARROWS
 from .metrics import DEFAULT_METRICS as DEFAULT_METRICS
 from .metrics import METRICS as METRICS
-from .metrics import Box as Box
 from .metrics import protocol as protocol
 from .sanity import OTHER_STEPS as OTHER_STEPS
 from .sanity import SHIFTS as SHIFTS

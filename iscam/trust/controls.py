@@ -1,5 +1,7 @@
-"""Maps that know nothing of the network, or nothing of its classes: a metric that they win says little. The CONTROLS table.
+"""Maps to hold others against: the tables CONTROLS and CEILINGS.
 
+Controls know nothing of the network, or nothing of its classes: a metric that they win says little. A ceiling is made to win a
+metric: it shows how far maps of its kind get there, and is no explanation to trust.
 Importing this module does not load torch.
 """
 
@@ -12,7 +14,9 @@ from typing import TYPE_CHECKING
 from iscam.methods import METHODS
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from iscam.engine import Ascent, ForwardPass
 
 SIGMA = 1 / 4  # of the Gaussian, as a share of each side
 
@@ -26,6 +30,17 @@ class Control:
     label: str
     about: str
     draw: Callable[[Tensor, tuple[int, int], int], Tensor]
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """One row of CEILINGS, which are made on demand, by many passes: `climb` takes a network, the layer's name, what a pass
+    over the photo has left, and a class, and gives what is to be run for the channel weights."""
+
+    key: str
+    label: str
+    about: str
+    climb: Callable[[nn.Module, str, ForwardPass, int], Ascent]
 
 
 def random_map(activations: Tensor, size: tuple[int, int], seed: int) -> Tensor:
@@ -63,6 +78,13 @@ def mean_map(activations: Tensor, size: tuple[int, int], seed: int) -> Tensor:
     return as_heatmap(activations.mean(0), size).cpu()
 
 
+def opti_cam(network: nn.Module, layer: str, forward: ForwardPass, class_index: int) -> Ascent:
+    """The weights by whose map the masked photo scores highest (Opti-CAM, arXiv 2301.07002): made to win Average Gain."""
+    from iscam.engine import Ascent
+
+    return Ascent(network, layer, forward, class_index)
+
+
 CONTROLS = {
     row.key: row
     for row in (
@@ -72,4 +94,9 @@ CONTROLS = {
         Control("lafam", "LaFAM", "the mean of the layer's activations, the same for every class", mean_map),
     )
 }
+CEILINGS = {
+    row.key: row
+    for row in (Ceiling("opti-cam", "Opti-CAM", "the weights that make the masked photo score highest", opti_cam),)
+}
 LABELS = {key: row.label for key, row in METHODS.items()} | {key: row.label for key, row in CONTROLS.items()}
+LABELS |= {key: row.label for key, row in CEILINGS.items()}

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from .correlation import constant, pearson
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -33,6 +35,11 @@ class Curve:
     def area(self) -> float:
         """Under the curve, by the trapezoid rule, in [0, 1]."""
         return float(np.trapezoid(self.scores, self.fractions))
+
+    @property
+    def rises(self) -> NDArray[np.float64]:
+        """By how much the probability rises in each step (S,)."""
+        return np.diff(self.scores)
 
 
 def deletion(score: Score, image: Tensor, heatmap: Tensor, steps: int = CURVE_STEPS) -> Curve:
@@ -84,3 +91,18 @@ def highest(heatmap: Tensor, fractions: Sequence[float]) -> Tensor:
 def taken_at(heatmap: Tensor, steps: int = CURVE_STEPS) -> Tensor:
     """At which step (H, W) of a curve, 1 to `steps`, each pixel is deleted or inserted."""
     return (~highest(heatmap, np.linspace(0, 1, steps + 1).tolist())[:, 0]).sum(0)
+
+
+def step_correlation(changes: NDArray[np.float64], heatmap: Tensor) -> float:
+    """Pearson's correlation, -1..1, of the changes (S,) in the steps of a curve and of the map's sum over the pixels of each
+    step (arXiv 2201.13291); 0 if the map or the changes are constant.
+
+    The area under a curve sees in which order a map has the pixels, this also how much higher it has some than others.
+    """
+    import torch
+
+    if constant(heatmap):
+        return 0.0
+    steps = taken_at(heatmap, len(changes)).flatten() - 1  # (H * W,)
+    sums = torch.bincount(steps, heatmap.flatten().double(), len(changes))  # (S,)
+    return pearson(torch.from_numpy(changes), sums.cpu())

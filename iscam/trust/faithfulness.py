@@ -1,9 +1,10 @@
-"""One map measured, method or control: what lies between the `Explainer` and the metrics."""
+"""One map measured, method, control or ceiling: what lies between the `Explainer` and the metrics."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
@@ -12,12 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from iscam.drawing import as_heatmap
+from iscam.engine import carry_out
 from iscam.explain import Explainer
 from iscam.results import Analysis, Explanation, Outcome, Prediction, Stopped
 
-from .controls import CONTROLS
+from .boxes import Box, area_share
+from .controls import CEILINGS, CONTROLS
 from .curves import CURVE_STEPS, Curve, inserted, taken_at
-from .metrics import METRICS, Box, Measurement, area_share
+from .metrics import METRICS, Measurement
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,42 @@ def control(analysis: Analysis, key: str, class_index: int, category: str, seed:
     )
 
 
+def ceiling(
+    explainer: Explainer, analysis: Analysis, key: str, class_index: int, stop: threading.Event | None = None
+) -> Explanation:
+    """The map of a ceiling, one of CEILINGS, for a class. ADCC and ARCC are of the same made anew for the masked photo.
+
+    Args:
+        stop: when it is set, the map of the best weights so far is returned with `complete` False.
+
+    Raises:
+        ValueError: the network gives no finite scores for the masked photo; one sentence.
+
+    >>> import iscam
+    >>> from iscam.trust import ceiling
+    >>> explainer = iscam.Explainer(iscam.load_model("photo11"))
+    >>> found = ceiling(explainer, explainer.analyse("assets/examples/chelsea.jpg"), "opti-cam", 1)
+    >>> found.category, found.forward_passes, found.complete
+    ('cat', 50, True)
+    """
+    started = time.perf_counter()
+    forward = analysis.forward
+    ascent = CEILINGS[key].climb(explainer.model.network, analysis.layer, forward, class_index)
+    complete = carry_out(ascent.batches(), stop, lambda: None)
+    raw = (ascent.weights[:, None, None] * forward.activations).sum(0)  # (h, w)
+    return Explanation(
+        method=key,
+        target=explainer.prediction(analysis, class_index),
+        rivals=(),
+        signed=False,
+        weights=ascent.weights.cpu().numpy(),
+        raw=raw.cpu().numpy(),
+        heatmap=as_heatmap(raw, forward.size).cpu().numpy(),
+        outcome=Outcome(time.perf_counter() - started, ascent.rows, ascent.error, complete),
+        note="" if complete else "Stopped before all passes were done.",
+    )
+
+
 def assess(
     explainer: Explainer,
     analysis: Analysis,
@@ -75,11 +115,11 @@ def assess(
     """What the metrics, keys of METRICS, say of an explanation.
 
     Args:
-        again: explains another analysis as this one was explained, for ADCC; a control's map is always its own.
+        again: explains another analysis as this one was explained, for ADCC and ARCC; a control's map is always its own.
         box: on the photo, in pixels of the upright one, for "pointing" and "energy", which are left out without it or
             where the network's crop shows nothing of it.
         steps: of the insertion and deletion curves.
-        seed: of the noise that ROAD adds.
+        seed: of the noise that ROAD and ARCC add.
 
     Raises:
         ValueError: an unknown metric, a signed map, or a network that gives no finite scores; one sentence.

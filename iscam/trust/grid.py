@@ -15,7 +15,7 @@ from iscam.explain import Explainer
 from iscam.images import Photo
 from iscam.results import Analysis
 
-from .metrics import Box
+from .boxes import Box
 
 PHOTOS = 4  # of a grid, row by row
 SURE = 0.5  # the probability from which on a network is sure of a photo's class

@@ -23,7 +23,7 @@ from iscam.models import LoadedModel, linear_head
 from iscam.results import Analysis, Explanation
 from iscam.show import csv_text, new_figure, picture_of
 
-from .metrics import pearson
+from .correlation import pearson, spearman
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -141,18 +141,6 @@ def _compared(check: str, change: str, original: Explanation, found: Explanation
     if one.min() == one.max() or other.min() == other.max():
         return Comparison(check, change, None, None, found.probability)
     return Comparison(check, change, pearson(one, other), spearman(one, other), found.probability)
-
-
-def spearman(one: Tensor, other: Tensor) -> float:
-    """The rank correlation of two maps, -1..1; 0 if one of them is constant."""
-    return pearson(_ranks(one), _ranks(other))
-
-
-def _ranks(values: Tensor) -> Tensor:
-    """The place of each value among all; equal ones share the middle of theirs."""
-    _, inverse, counts = values.flatten().unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
-    ranks: Tensor = (counts.cumsum(0) - (counts - 1) / 2)[inverse]
-    return ranks
 
 
 def as_csv(photo: str, found: Mapping[str, Sequence[Comparison]]) -> str:

@@ -232,6 +232,29 @@ def test_every_setting_that_a_method_heeds_has_its_row(tmp_path: Path, evaluate:
     assert code == 0 and names == [*wanted, *(f"score-cam {w}" for w in weightings), "cam", *CONTROLS]
 
 
+def test_a_ceiling_is_measured_where_it_is_named(
+    tmp_path: Path, evaluate: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the controls, in passes of its own, also of the masked photo where ADCC asks for it; rows with it are not mixed
+    with rows without."""
+    monkeypatch.setattr("iscam.engine.ascent.STEPS", 4)
+    folder, out = photos(tmp_path / "in", 1), tmp_path / "out"
+    asked = ("--metrics", "average-gain,adcc", *SMALL, "--out", out)
+    assert evaluate(folder, "--methods", "opti-cam,random,grad-cam", *asked)[0] == 0
+    rows = read_rows(out)
+    assert [row["method"] for row in rows] == ["grad-cam", *CONTROLS, "opti-cam"]
+    assert len({(row["class_index"], row["probability"]) for row in rows}) == 1
+    assert rows[-1]["forward_passes"] == "4" and 0 < float(rows[-1]["adcc"]) < 1
+    settings = json.loads((out / "settings.json").read_text())["settings"]
+    assert settings["ceilings"] == ["opti-cam"] and settings["methods"] == ["grad-cam"]
+    code, _, complaint = evaluate(folder, "--methods", "grad-cam", *asked)
+    assert code == 2 and "(ceilings: ['opti-cam'], now [])" in complaint
+    code, _, complaint = evaluate(folder, "--methods", "opti-cam,random", *asked)
+    assert code == 2 and "at least one method" in complaint
+    code, _, complaint = evaluate(folder, "--methods", "opticam", *asked)
+    assert code == 2 and "lafam, opti-cam)" in complaint
+
+
 def test_the_scores_of_a_photo_are_let_go_before_the_next(tmp_path: Path, evaluate: Run) -> None:
     """Also if the collector sleeps."""
     gc.collect()
@@ -663,4 +686,5 @@ def test_the_defaults_are_those_of_the_page() -> None:
     from iscam.trust.metrics import DEFAULT_METRICS
 
     assert DEFAULT_METHODS == ("is-cam", "score-cam", "grad-cam", "grad-cam++")
-    assert set(METRICS) - set(DEFAULT_METRICS) == {"adcc", "road", "pointing", "energy", "specificity", "grid-pointing"}
+    assert DEFAULT_METRICS == ("average-drop", "increase", "average-gain", "insertion", "deletion")
+    assert all(METRICS[key].needs in ("masked", "curve") for key in DEFAULT_METRICS)

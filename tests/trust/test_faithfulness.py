@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor, nn
 
-from iscam import Analysis, Explanation
+from iscam import Analysis, Explainer, Explanation, LoadedModel
 from iscam.project import EXAMPLES
 from iscam.results import Outcome, Stopped
-from iscam.trust import CONTROLS, METRICS, assess, control
+from iscam.trust import CEILINGS, CONTROLS, METRICS, assess, ceiling, control
 from iscam.trust.faithfulness import on_map
 from tests import reference
+from tests.cases import RowCounter, analysed
+from tests.conftest import loaded
 from tests.trust.cases import case
 
 
@@ -138,6 +142,61 @@ def test_a_place_on_the_photo_is_sought_at_its_place_on_the_map() -> None:
         assert found.values == {"pointing": wanted, "energy": wanted}
 
 
+def test_metrics_share_what_they_ask_of_the_network(tiny: Callable[..., LoadedModel]) -> None:
+    """By the rows that reach it: a curve of 7 steps is run once, ROAD's 18 photos once, the map of the masked photo once."""
+    explainer, analysis = analysed(tiny("TinyPooled"))
+    explanation = explainer.explain(analysis, "grad-cam", 0)
+    for keys, wanted in (
+        (("insertion",), 8),
+        (("insertion", "insertion-correlation"), 8),
+        (("deletion-correlation", "deletion"), 8),
+        (("single-deletion",), 16),
+        (("road",), 18),
+        (("arcc",), 18),
+        (("adcc",), 2),
+        (("arcc", "road", "adcc"), 18 + 2),
+    ):
+        again, rows = Asked(explanation), RowCounter(explainer.model)
+        values = assess(explainer, analysis, explanation, keys, again, steps=7).values
+        rows.remove()
+        asks = int(bool({"adcc", "arcc"} & set(keys)))  # each of which is a pass of the analysis
+        assert set(values) == set(keys) and (again.times, rows.rows) == (asks, wanted + asks), keys
+
+
+class Sure(nn.Module):
+    """Of the first of two classes as good as certain, by 20.72, which makes it 1 - 1e-9, and the photo's brightness."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(3, 2, 1)
+        nn.init.constant_(self.features.weight, 0.2)
+        nn.init.zeros_(self.features.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        brightness = self.features(x).mean((1, 2, 3))
+        return torch.stack([20.72 + brightness, 0 * brightness], 1)
+
+
+@pytest.mark.parametrize("shade", [20, 230])
+def test_what_is_nearly_certain_is_measured_as_exactly_as_anything(shade: int) -> None:
+    """Half of what is lacking to 1 can still be won, and a billionth lost: in float32 it would all be 1."""
+    explainer = Explainer(loaded(Sure().eval(), "features", 2, 16))
+    ramp = np.linspace(shade, shade + 20, 256).astype(np.uint8).reshape(16, 16)
+    analysis = explainer.analyse(Image.fromarray(np.stack([ramp] * 3, axis=2)))
+    middle = control(analysis, "gaussian", 0, "x")
+    found = assess(explainer, analysis, middle, ("average-drop", "increase", "average-gain")).values
+    network = Sure().eval().double()
+
+    def score(image: reference.Array) -> float:
+        return reference.score(network, torch.from_numpy(image)[None], 0, "probability")
+
+    image = analysis.forward.image[0].double().numpy()
+    wanted = reference.confidence_figures(score, image, middle.heatmap.astype(float))
+    assert found == pytest.approx(wanted, rel=1e-4, abs=0)
+    assert found["average-drop"] < 1e-8 and (found["average-gain"] > 0.1 if shade == 20 else found["average-drop"] > 0)
+    assert 1 - 1e-8 < score(image) < 1
+
+
 class Late(threading.Event):
     """A stop that comes after the first look at it."""
 
@@ -179,7 +238,8 @@ def test_probabilities_and_changed_inputs_are_the_networks_own() -> None:
     images = torch.cat([analysis.forward.image * share for share in torch.linspace(0, 1, 21)])
     with torch.no_grad():
         wanted = explainer.model.network(images).softmax(1)[:, 3]
-    assert torch.allclose(explainer.probability(images, 3), wanted, atol=1e-5)
+    found = explainer.probability(images, 3)
+    assert found.dtype == torch.float64 and torch.allclose(found.float(), wanted, atol=1e-5)
 
 
 def test_an_input_is_shown_as_the_photo_that_it_is() -> None:
@@ -235,3 +295,41 @@ def test_controls_look_as_they_are_called() -> None:
     assert torch.allclose(CONTROLS["lafam"].draw(layer, (9, 7), 0).double(), mean, atol=1e-5)
     noise = CONTROLS["random"].draw(layer, (64, 64), 3)
     assert float((noise[:, 1:] - noise[:, :-1]).abs().max()) < 0.2  # smooth, as a map of 4 x 4 cells is
+
+
+# Ceilings
+
+
+def test_a_ceiling_is_the_map_of_the_weights_that_were_climbed_to(tiny: Callable[..., LoadedModel]) -> None:
+    """Its masked photo scores higher than by the mean of the activations, where it began; a stop leaves the best so far."""
+    explainer, analysis = analysed(tiny("TinyPooled", seed=3))
+    mean = control(analysis, "lafam", 0, "x")
+    for key in CEILINGS:
+        found = ceiling(explainer, analysis, key, 3)
+        assert (found.method, found.class_index, found.category) == (key, 3, "class 3") and found.yardstick is None
+        assert found.complete and found.note == "" and found.forward_passes == 50 and found.estimated_error == 0
+        raw = reference.weighted_sum(torch.from_numpy(found.weights).double(), analysis.forward.activations.double())
+        wanted = reference.heatmap(raw, analysis.forward.size)
+        np.testing.assert_allclose(found.raw, raw.numpy(), atol=1e-5)
+        np.testing.assert_allclose(found.heatmap, wanted.numpy(), atol=1e-5)
+        rows = [analysis.forward.image * torch.from_numpy(each.heatmap) for each in (found, mean)]
+        high, low = explainer.backend.logits(torch.cat(rows))[:, 3].tolist()
+        assert high > low + 0.01
+        begun = ceiling(explainer, analysis, key, 3, stop=stopped())
+        assert not begun.complete and begun.forward_passes == 0 and begun.note.startswith("Stopped")
+        np.testing.assert_allclose(begun.heatmap, mean.heatmap, atol=1e-5)
+
+
+def stopped() -> threading.Event:
+    stop = threading.Event()
+    stop.set()
+    return stop
+
+
+def test_a_ceiling_is_made_anew_for_the_masked_photo(tiny: Callable[..., LoadedModel]) -> None:
+    """Of which ADCC asks; a control's map is its own."""
+    explainer, analysis = analysed(tiny("TinyPooled", seed=3))
+    found = ceiling(explainer, analysis, "opti-cam", 3)
+    again = Asked(found)
+    assert "adcc" in assess(explainer, analysis, found, ("adcc",), again).values and again.times == 1
+    assert assess(explainer, analysis, found, ("specificity",)).values == {}

@@ -13,9 +13,23 @@ import torch
 from torch import Tensor
 
 from iscam.methods import METHODS
-from iscam.trust import CONTROLS, LABELS, METRICS, curves, imputation, metrics
-from iscam.trust.curves import Score
-from iscam.trust.metrics import Box
+from iscam.trust import (
+    CEILINGS,
+    CONTROLS,
+    DEFAULT_METRICS,
+    LABELS,
+    METRICS,
+    boxes,
+    correlation,
+    curves,
+    imputation,
+    masked,
+    metrics,
+    patches,
+)
+from iscam.trust.boxes import Box
+from iscam.trust.curves import Curve, Score
+from iscam.trust.metrics import Measurement
 from tests import reference
 from tests.conftest import ROOT
 
@@ -36,12 +50,12 @@ def twin_of(score: Score) -> Callable[[Any], float]:
     return lambda image: float(score(torch.from_numpy(image)[None])[0])
 
 
-def little() -> tuple[Tensor, Tensor, Score]:
+def little(size: int = SIZE) -> tuple[Tensor, Tensor, Score]:
     """A photo (1, 3, S, S), a map with equal places, and a network, in float64."""
     generator = torch.Generator().manual_seed(5)
-    image = torch.randn((1, 3, SIZE, SIZE), generator=generator).double()
-    heatmap = torch.rand((SIZE, SIZE), generator=generator).mul(9).round().div(9).double()
-    return image, heatmap, wavy(torch.randn((3, SIZE, SIZE), generator=generator).double() / 9)
+    image = torch.randn((1, 3, size, size), generator=generator).double()
+    heatmap = torch.rand((size, size), generator=generator).mul(9).round().div(9).double()
+    return image, heatmap, wavy(torch.randn((3, size, size), generator=generator).double() / 9)
 
 
 # By hand
@@ -74,19 +88,110 @@ def test_insertion_begins_with_the_blurred_photo_and_ends_with_the_photo() -> No
 
 
 def test_drop_increase_and_gain_by_hand() -> None:
-    assert metrics.average_drop(0.8, 0.2) == pytest.approx(0.75) and metrics.average_drop(0.2, 0.8) == 0
-    assert metrics.increase(0.2, 0.8) == 1 and metrics.increase(0.8, 0.2) == metrics.increase(0.5, 0.5) == 0
-    assert metrics.average_gain(0.2, 0.6) == pytest.approx(0.5) and metrics.average_gain(0.8, 0.2) == 0
-    assert metrics.average_gain(1.0, 1.0) == 0 == metrics.average_drop(0.0, 0.0)
+    assert masked.average_drop(0.8, 0.2) == pytest.approx(0.75) and masked.average_drop(0.2, 0.8) == 0
+    assert masked.increase(0.2, 0.8) == 1 and masked.increase(0.8, 0.2) == masked.increase(0.5, 0.5) == 0
+    assert masked.average_gain(0.2, 0.6) == pytest.approx(0.5) and masked.average_gain(0.8, 0.2) == 0
+    assert masked.average_gain(1.0, 1.0) == 0 == masked.average_drop(0.0, 0.0)
+
+
+def test_arcc_by_hand() -> None:
+    """Terms 1/2, 1/2 and 1/2; what ROAD has beyond 1/2 does not count, and one term that is nothing leaves nothing."""
+    half = torch.tensor([[0.0, 1.0]])
+    assert masked.arcc(0.5, half, 0.25) == pytest.approx(0.5)
+    assert masked.arcc(0.5, half, 0.5) == pytest.approx(3 / (2 + 2 + 1)) == masked.arcc(0.5, half, 0.7)
+    assert masked.arcc(0.5, half, 0.0) == masked.arcc(0.5, half, -0.3) == masked.arcc(0.0, half, 0.25) == 0
+    assert masked.arcc(0.5, torch.ones(1, 2), 0.25) == 0
+
+
+def test_steps_of_a_sum_are_correlated_as_by_hand() -> None:
+    """Pixels worth what the map says: each step changes the sum by what it takes, whatever the size of the steps."""
+    heatmap = torch.arange(1.0, 26).view(5, 5).double()
+    image = heatmap.expand(1, 3, 5, 5)
+    score = total(torch.full((5, 5), 1 / 325).double())
+    curve = curves.deletion(score, image, heatmap, steps=7)
+    assert curves.step_correlation(-curve.rises, heatmap) == pytest.approx(1)
+    assert curves.step_correlation(curve.rises, heatmap) == pytest.approx(-1)
+    # 1, 2, 6 and 7 removed by a map of 4, 3, 0 and 0: drops 1, 2, 6, 7 against sums 4, 3, 0, 0
+    image = torch.tensor([[1.0, 2.0], [6.0, 7.0]]).expand(1, 3, 2, 2)
+    heatmap = torch.tensor([[4.0, 3.0], [0.0, 0.0]])
+    curve = curves.deletion(total(torch.full((2, 2), 1 / 16)), image, heatmap, steps=4)
+    wanted = np.corrcoef([1, 2, 6, 7], [4, 3, 0, 0])[0, 1]
+    assert curves.step_correlation(-curve.rises, heatmap) == pytest.approx(wanted)
+
+
+def test_the_area_passes_over_what_the_correlation_sees() -> None:
+    """Two maps of the same order have the same curve; the one of which half is nearly equal fits it less."""
+    image, heatmap, _ = little()
+    score = total(heatmap / 50)
+    image = heatmap.expand_as(image)
+    steep = heatmap**9
+    fine, coarse = (curves.deletion(score, image, each, 12) for each in (heatmap, steep))
+    assert fine.area == coarse.area
+    assert curves.step_correlation(-fine.rises, heatmap) > curves.step_correlation(-coarse.rises, steep) + 0.1
+
+
+def test_patches_of_a_sum_are_ranked_as_by_hand() -> None:
+    """Patches of 2 x 2 pixels worth 0 to 15: a map that has their order, the reverse, or that of the rows alone."""
+    worth = torch.arange(16.0).view(4, 4).double()
+    image = worth.repeat_interleave(2, 0).repeat_interleave(2, 1).expand(1, 3, 8, 8)
+    heatmap = image[0, 0]
+    score = total(torch.full((8, 8), 1 / 480).double())
+    assert patches.single_deletion(score, image, heatmap**3) == pytest.approx(1)
+    assert patches.single_deletion(score, image, 15 - heatmap) == pytest.approx(-1)
+    rows = (heatmap / 4).floor()
+    ranks = [2.5] * 4 + [6.5] * 4 + [10.5] * 4 + [14.5] * 4
+    assert patches.single_deletion(score, image, rows) == pytest.approx(np.corrcoef(range(16), ranks)[0, 1])
+
+
+def test_a_patch_is_removed_alone_and_shows_the_mean_colour() -> None:
+    """Every other pixel of the sixteen photos is as it was."""
+    image, heatmap, _ = little()
+    seen: list[Tensor] = []
+
+    def score(images: Tensor) -> Tensor:
+        seen.append(images)
+        return images.sum((1, 2, 3))
+
+    patches.single_deletion(score, image, heatmap)
+    (rows,) = seen
+    assert len(rows) == 16
+    for row, place in zip(rows, patches.patches(SIZE, SIZE), strict=True):
+        wanted = image[0].clone()
+        wanted[:, place[0], place[1]] = 0
+        assert torch.equal(row, wanted)
+
+
+def test_patches_cover_any_photo_once() -> None:
+    for size in ((8, 8), (9, 15), (17, 6)):
+        covered = torch.zeros(size)
+        for place in patches.patches(*size):
+            covered[place] += 1
+        assert len(patches.patches(*size)) == 16 and (covered == 1).all()
+
+
+@pytest.mark.parametrize("size", [8, 9])
+def test_what_is_the_same_everywhere_is_correlated_with_nothing(size: int) -> None:
+    """A map of one value, though patches and steps of uneven sizes have uneven sums of it; and a network that sees nothing."""
+    image = torch.randn((1, 3, size, size), generator=torch.Generator().manual_seed(4)).double()
+    flat, heatmap = torch.full((size, size), 0.1).double(), image[0, 0].sigmoid()
+
+    def blind(images: Tensor) -> Tensor:
+        return torch.full((len(images),), 0.3).double()
+
+    for score, shown in ((wavy(image[0] / 9), flat), (blind, heatmap)):
+        case = Measurement(score, lambda _: heatmap, image, shown, steps=7)
+        for key in ("insertion-correlation", "deletion-correlation", "single-deletion"):
+            assert METRICS[key].measure(case) == 0
+    assert correlation.pearson(flat, heatmap) == correlation.spearman(heatmap, flat) == 0
 
 
 def test_boxes_by_hand() -> None:
     heatmap = torch.tensor([[0.0, 1.0, 0.5], [0.5, 1.0, 0.0]])
-    assert metrics.pointing(heatmap, (1, 0, 2, 1)) == 1 and metrics.pointing(heatmap, (1, 1, 2, 2)) == 0
-    assert metrics.energy(heatmap, (1, 0, 3, 1)) == pytest.approx(1.5 / 3)
-    assert metrics.pointing(torch.zeros(2, 3), (0, 0, 3, 2)) == 0 == metrics.energy(torch.zeros(2, 3), (0, 0, 3, 2))
-    assert metrics.area_share(heatmap, (1, 0, 3, 1)) == pytest.approx(2 / 6)
-    assert metrics.energy(torch.zeros(4, 4), (0, 0, 2, 2)) == 0
+    assert boxes.pointing(heatmap, (1, 0, 2, 1)) == 1 and boxes.pointing(heatmap, (1, 1, 2, 2)) == 0
+    assert boxes.energy(heatmap, (1, 0, 3, 1)) == pytest.approx(1.5 / 3)
+    assert boxes.pointing(torch.zeros(2, 3), (0, 0, 3, 2)) == 0 == boxes.energy(torch.zeros(2, 3), (0, 0, 3, 2))
+    assert boxes.area_share(heatmap, (1, 0, 3, 1)) == pytest.approx(2 / 6)
+    assert boxes.energy(torch.zeros(4, 4), (0, 0, 2, 2)) == 0
 
 
 def test_pixels_are_taken_by_height_and_equal_ones_in_raster_order() -> None:
@@ -106,21 +211,24 @@ def test_pixels_are_taken_by_height_and_equal_ones_in_raster_order() -> None:
 def test_figures_equal_their_slow_twins() -> None:
     image, heatmap, score = little()
     twin, photo, place = twin_of(score), image[0].numpy(), heatmap.numpy()
-    p, q = metrics.confidences(score, image, heatmap)
+    p, q = masked.confidences(score, image, heatmap)
     wanted = reference.confidence_figures(twin, photo, place)
-    assert metrics.average_drop(p, q) == pytest.approx(wanted["average-drop"])
-    assert metrics.increase(p, q) == wanted["increase"]
-    assert metrics.average_gain(p, q) == pytest.approx(wanted["average-gain"])
+    assert masked.average_drop(p, q) == pytest.approx(wanted["average-drop"])
+    assert masked.increase(p, q) == wanted["increase"]
+    assert masked.average_gain(p, q) == pytest.approx(wanted["average-gain"])
     other = torch.rand((SIZE, SIZE), generator=torch.Generator().manual_seed(1)).double()
-    found = metrics.adcc(
-        p, q, lambda masked: other if torch.equal(masked, image * heatmap) else heatmap, image, heatmap
+    coherency = masked.coherency(
+        lambda shown: other if torch.equal(shown, image * heatmap) else heatmap, image, heatmap
     )
-    assert found == pytest.approx(reference.harmonic_adcc(p, q, place, other.numpy()))
+    assert masked.adcc(p, q, coherency, heatmap) == pytest.approx(reference.harmonic_adcc(p, q, place, other.numpy()))
+    for road in (0.3, 0.01, 0.0, -0.2):
+        wanted_arcc = reference.harmonic_arcc(place, other.numpy(), road)
+        assert masked.arcc(coherency, heatmap, road) == pytest.approx(wanted_arcc)
     box = (2.4, 3.0, 9.6, 11.0)
     figures = reference.box_figures(place, box)
-    assert metrics.pointing(heatmap, box) == figures["pointing"]
-    assert metrics.energy(heatmap, box) == pytest.approx(figures["energy"])
-    assert metrics.area_share(heatmap, box) == pytest.approx(figures["area"])
+    assert boxes.pointing(heatmap, box) == figures["pointing"]
+    assert boxes.energy(heatmap, box) == pytest.approx(figures["energy"])
+    assert boxes.area_share(heatmap, box) == pytest.approx(figures["area"])
 
 
 @pytest.mark.parametrize("steps", [1, 7, SIZE * SIZE])
@@ -128,11 +236,26 @@ def test_curves_equal_their_slow_twins(steps: int) -> None:
     """Equal places of the map are taken in raster order."""
     image, heatmap, score = little()
     photo, place, twin = image[0].numpy(), heatmap.numpy(), twin_of(score)
-    deletion, insertion = (curve(score, image, heatmap, steps) for curve in (curves.deletion, curves.insertion))
-    scores, area = reference.curve_area(twin, photo, np.zeros_like(photo), place, steps)
-    assert deletion.scores == pytest.approx(scores) and deletion.area == pytest.approx(area)
-    scores, area = reference.curve_area(twin, reference.blurred(photo), photo, place, steps)
-    assert insertion.scores == pytest.approx(scores) and insertion.area == pytest.approx(area)
+    case = Measurement(score, lambda _: heatmap, image, heatmap, steps=steps)
+    for key, start, end, sign in (
+        ("deletion", photo, np.zeros_like(photo), -1),
+        ("insertion", reference.blurred(photo), photo, 1),
+    ):
+        curve = METRICS[key].measure(case)
+        assert isinstance(curve, Curve)
+        scores, area = reference.curve_area(twin, start, end, place, steps)
+        assert curve.scores == pytest.approx(scores) and curve.area == pytest.approx(area)
+        found = METRICS[f"{key}-correlation"].measure(case)
+        assert found == pytest.approx(sign * reference.curve_correlation(scores, place), abs=1e-9)
+
+
+@pytest.mark.parametrize("size", [8, 11, SIZE])
+def test_single_deletion_equals_its_slow_twin(size: int) -> None:
+    """Also of patches that differ in size."""
+    image, heatmap, score = little(size)
+    found = patches.single_deletion(score, image, heatmap)
+    assert found == pytest.approx(reference.single_deletion(twin_of(score), image[0].numpy(), heatmap.numpy()))
+    assert 0 < abs(found) < 1
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.97])
@@ -186,23 +309,26 @@ def test_imputed_pixels_bear_noise_of_their_seed() -> None:
 
 def test_the_table_is_the_contracts() -> None:
     assert list(METRICS) == [
-        *("average-drop", "increase", "average-gain", "insertion", "deletion", "adcc", "road", "pointing", "energy"),
-        *("specificity", "grid-pointing"),
+        *("average-drop", "increase", "average-gain", "insertion", "deletion", "insertion-correlation"),
+        *("deletion-correlation", "single-deletion", "adcc", "road", "arcc", "pointing", "energy", "specificity"),
+        "grid-pointing",
     ]
+    assert tuple(METRICS)[:5] == DEFAULT_METRICS
     assert {key for key, row in METRICS.items() if row.better == "lower"} == {"average-drop", "deletion"}
     assert all("{" not in metrics.protocol(key, 7) for key in METRICS) and "7 steps" in metrics.protocol("deletion", 7)
     assert list(CONTROLS) == ["random", "gaussian", "fake-cam", "lafam"] and not CONTROLS.keys() & METHODS.keys()
-    assert LABELS["is-cam"] == "IS-CAM" and LABELS["fake-cam"] == "Fake-CAM"
+    assert list(CEILINGS) == ["opti-cam"] and list(LABELS) == [*METHODS, *CONTROLS, *CEILINGS]
+    assert (LABELS["is-cam"], LABELS["fake-cam"], LABELS["opti-cam"]) == ("IS-CAM", "Fake-CAM", "Opti-CAM")
 
 
 @pytest.mark.parametrize("box", [(0, 0, 7, 9), (1.2, 3.7, 5.5, 4.6), (-3, 2, 4, 99), (2, 2, 2, 2), (20, 20, 30, 30)])
 def test_a_map_that_says_nothing_has_the_energy_of_the_boxs_area(box: Box) -> None:
     ones = torch.ones(9, 7)
-    assert metrics.energy(ones, box) == pytest.approx(metrics.area_share(ones, box))
+    assert boxes.energy(ones, box) == pytest.approx(boxes.area_share(ones, box))
 
 
 def test_the_tables_are_read_without_torch() -> None:
     """So that wrong arguments are answered at once."""
-    lines = "from iscam.evaluation import find_items; from iscam.trust import CONTROLS, METRICS"
+    lines = "from iscam.evaluation import find_items; from iscam.trust import CEILINGS, CONTROLS, METRICS"
     lines += "; import sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", lines], cwd=ROOT, check=True)

@@ -17,6 +17,7 @@ from iscam import Analysis, Explainer, Explanation, LoadedModel
 from iscam.__main__ import main
 from iscam.models.bundled.network import CATEGORIES
 from iscam.models.photo11 import BUNDLED_WEIGHTS
+from iscam.trust.correlation import spearman
 from iscam.trust.sanity import (
     OTHER_STEPS,
     SHIFTS,
@@ -25,7 +26,6 @@ from iscam.trust.sanity import (
     randomisation,
     redraw,
     shifted,
-    spearman,
     stability,
 )
 from tests.cases import CHELSEA, SMALL

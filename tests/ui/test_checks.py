@@ -13,6 +13,7 @@ from iscam.ui.asked import checks
 from iscam.ui.done import faithfulness
 from iscam.ui.seen.faithfulness import Scrub
 from iscam.ui.seen.layout import OPENING
+from iscam.ui.seen.words import map_choices
 from tests.ui.stand_in import LOOK
 
 
@@ -136,3 +137,9 @@ def test_only_the_slow_metrics_are_asked_for_by_name(also: object) -> None:
 def test_a_wrong_perturbation_is_refused(scrub: tuple[Any, Any, Any]) -> None:
     with pytest.raises(ValueError, match=r"^(A photo is perturbed|The share).*\.$"):
         Scrub.read(dict(zip(("by", "how", "share"), scrub, strict=True)))
+
+
+def test_whatever_map_is_offered_can_be_perturbed_by() -> None:
+    """Also one that has not been made: the card says so."""
+    for _, key in map_choices():
+        assert Scrub.read({"by": key, "how": "deletion", "share": 25}).by == key

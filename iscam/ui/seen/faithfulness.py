@@ -12,7 +12,7 @@ from PIL import Image
 
 from iscam import show
 from iscam.methods import DEFAULT_METHODS, METHODS
-from iscam.trust import CONTROLS, LABELS, METRICS
+from iscam.trust import CEILINGS, CONTROLS, LABELS, METRICS
 from iscam.ui.done.faithfulness import CURVE_STEPS, SLOW_METRICS, Measured, Seen
 from iscam.ui.done.news import Analysed, Refused
 
@@ -43,7 +43,7 @@ class Scrub:
     def read(cls, chosen: Chosen) -> Scrub:
         """What a client says, checked."""
         by, how, share = chosen["by"], chosen["how"], chosen["share"]
-        if by not in (*METHODS, *CONTROLS) or how not in PERTURBATIONS:
+        if by not in (*METHODS, *CONTROLS, *CEILINGS) or how not in PERTURBATIONS:
             raise ValueError(
                 f"A photo is perturbed by {', '.join(PERTURBATIONS)}, along a method's or a control's map."
             )

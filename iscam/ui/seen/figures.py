@@ -14,7 +14,7 @@ from .words import per_cent
 
 Rows = Mapping[str, Mapping[str, float]]  # values by metric, by method or control
 
-# Controls are drawn in greys
+# Controls and ceilings are drawn in greys
 COLOURS = dict(
     zip(
         LABELS.values(),
@@ -22,7 +22,7 @@ COLOURS = dict(
             *("#4f46e5", "#d97706", "#be185d", "#0e7490", "#15803d", "#dc2626"),
             *("#f472b6", "#7c3aed", "#0ea5e9", "#84cc16", "#a16207", "#334155"),
             "#c026d3",
-            *("#9ca3af", "#6b7280", "#c4c8cf", "#4b5563"),
+            *("#9ca3af", "#6b7280", "#c4c8cf", "#4b5563", "#1f2937"),
         ),
         strict=True,
     )
