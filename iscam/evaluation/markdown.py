@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from iscam.show import markdown_table
-from iscam.trust import ARROWS, CONTROLS, METRICS, protocol
+from iscam.trust import ARROWS, KINDS, METRICS, protocol
 
 from .summary import FEWEST, Difference, Line, Ranking, held_against, is_share
 
@@ -60,7 +60,10 @@ def _table(lines: Sequence[Line], metrics: Sequence[str], unit: str, cell: Calla
     heads = ["method", *(f"{METRICS[key].label}{unit} {ARROWS[METRICS[key].better]}" for key in metrics)]
     found = {(line.method, line.metric): cell(line) for line in lines}
     rows = [
-        [f"{method} (control)" if method in CONTROLS else method, *(found.get((method, key), "") for key in metrics)]
+        [
+            f"{method} ({KINDS[method]})" if method in KINDS else method,
+            *(found.get((method, key), "") for key in metrics),
+        ]
         for method in dict.fromkeys(line.method for line in lines)
     ]
     return markdown_table(heads, rows)

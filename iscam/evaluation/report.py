@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iscam.show import csv_text, encoded, new_figure, picture_of, write_whole
-from iscam.trust import CONTROLS, METRICS, protocol
+from iscam.trust import KINDS, METRICS, protocol
 
 from .markdown import as_markdown
 from .summary import Line, Ranking, rank, summarise
@@ -79,7 +79,7 @@ def as_figure(lines: Sequence[Line], metrics: Sequence[str]) -> Image.Image:
         axes.set_visible(False)
     for axes, metric in zip(plots, metrics, strict=False):
         for line in (line for line in lines if line.metric == metric):
-            place, colour = -methods.index(line.method), "#8a8f98" if line.method in CONTROLS else "#1b6f5f"
+            place, colour = -methods.index(line.method), "#8a8f98" if line.method in KINDS else "#1b6f5f"
             axes.plot([100 * line.low, 100 * line.high], [place, place], color=colour, linewidth=2)
             axes.plot(100 * line.mean, place, "o", color=colour, markersize=4)
         row = METRICS[metric]

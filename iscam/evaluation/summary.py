@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from iscam.trust import CONTROLS, METRICS
+from iscam.trust import KINDS, METRICS
 
 from .intervals import percentiles, resampled, wilson
 from .rankings import agreement
@@ -142,7 +142,7 @@ def rank(evaluation: Evaluation) -> list[Ranking]:
     never known, and a photo of which it is not known for all the others.
     """
     found = measured(evaluation)
-    methods = [place for place, name in enumerate(found.methods) if name not in CONTROLS]
+    methods = [place for place, name in enumerate(found.methods) if name not in KINDS]
     rankings = []
     for j, metric in enumerate(found.metrics):
         values = found.values[:, :, methods, j]

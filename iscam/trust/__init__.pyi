@@ -1,11 +1,14 @@
 from .boxes import Box as Box
 from .controls import CEILINGS as CEILINGS
 from .controls import CONTROLS as CONTROLS
+from .controls import KINDS as KINDS
 from .controls import LABELS as LABELS
 from .curves import CURVE_STEPS as CURVE_STEPS
+from .curves import HALF as HALF
 from .faithfulness import Explain as Explain
 from .faithfulness import Faithfulness as Faithfulness
 from .faithfulness import assess as assess
+from .faithfulness import by_hand as by_hand
 from .faithfulness import ceiling as ceiling
 from .faithfulness import control as control
 from .faithfulness import pictures as pictures

@@ -22,15 +22,15 @@ def pointing(heatmap: Tensor, box: Box) -> float:
 def energy(heatmap: Tensor, box: Box) -> float:
     """Which share of the map's sum lies in the box (arXiv 1910.01279); 0 of a blank map. Pixels count by their middle."""
     total = float(heatmap.sum())
-    return float((heatmap * _inside(heatmap, box)).sum()) / total if total > 0 else 0.0
+    return float((heatmap * inside_of(heatmap, box)).sum()) / total if total > 0 else 0.0
 
 
 def area_share(heatmap: Tensor, box: Box) -> float:
     """The box's share of the map's area, which a map that says nothing has of its energy there."""
-    return float(_inside(heatmap, box).mean())
+    return float(inside_of(heatmap, box).mean())
 
 
-def _inside(heatmap: Tensor, box: Box) -> Tensor:
+def inside_of(heatmap: Tensor, box: Box) -> Tensor:
     """1 where a pixel's middle lies in the box, else 0: (H, W)."""
     left, top, right, bottom = box
     rows, columns = (heatmap.new_ones(length).cumsum(0) - 0.5 for length in heatmap.shape)

@@ -98,5 +98,6 @@ CEILINGS = {
     row.key: row
     for row in (Ceiling("opti-cam", "Opti-CAM", "the weights that make the masked photo score highest", opti_cam),)
 }
+KINDS = dict.fromkeys(CONTROLS, "control") | dict.fromkeys(CEILINGS, "ceiling")  # of what is no method
 LABELS = {key: row.label for key, row in METHODS.items()} | {key: row.label for key, row in CONTROLS.items()}
 LABELS |= {key: row.label for key, row in CEILINGS.items()}

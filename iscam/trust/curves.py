@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CURVE_STEPS = 28  # of a curve; RISE takes one per row of pixels, which moves the area in the third digit
 AT_ONCE = 32  # perturbed photos in memory
+HALF = 0.5  # of the class's probability for the whole photo
 BLUR_KERNEL, BLUR_SIGMA = 11, 5.0  # pixels; what insertion starts from
 
 Score = Callable[["Tensor"], "Tensor"]  # inputs (B, 3, H, W) -> probability (B,) of the class in question
@@ -30,6 +31,11 @@ class Curve:
 
     fractions: NDArray[np.float64]
     scores: NDArray[np.float64]
+
+    def first_with(self, least: float) -> int:
+        """The first step, from 0, at which the class is at least so probable; the last one if there is none."""
+        reached = np.flatnonzero(self.scores >= least)
+        return int(reached[0]) if len(reached) else len(self.scores) - 1
 
     @property
     def area(self) -> float:

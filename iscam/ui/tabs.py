@@ -8,7 +8,8 @@ from .done import classes as of_classes
 from .done import faithfulness as of_faithfulness
 from .done import integration as of_integration
 from .done import layers as of_layers
-from .seen import about, classes, compare, export, faithfulness, integration, layers
+from .done import trial as of_trial
+from .seen import about, classes, compare, export, faithfulness, integration, layers, trial
 
 TABS: Tabs = {
     "compare": Tab(compare.FACE),
@@ -16,6 +17,7 @@ TABS: Tabs = {
     "integration": Tab(integration.FACE, of_integration.STUDY),
     "layers": Tab(layers.FACE, of_layers.STUDY),
     "faithfulness": Tab(faithfulness.FACE, of_faithfulness.STUDY),
+    "test": Tab(trial.FACE, of_trial.STUDY),
     "export": Tab(export.FACE, at_once=offered),
     "about": Tab(about.FACE),
 }

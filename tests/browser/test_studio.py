@@ -22,6 +22,7 @@ from PIL import Image
 from iscam import Explainer, load_model
 from iscam.__main__ import main
 from iscam.models.bundled.network import CATEGORIES
+from iscam.trust import LABELS
 from iscam.ui.done.worker import MAX_WAITING
 from tests.browser.visitor import (
     DESK,
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 
 Fresh = Callable[..., Path]
 EXAMPLES = ROOT / "assets" / "examples"
-STUDIO = ["Compare", "Classes", "Integration", "Layers", "Faithfulness", "Export", "About"]
+STUDIO = ["Compare", "Classes", "Integration", "Layers", "Faithfulness", "Test it", "Export", "About"]
 CLOSE = 0.02  # two runs of the fast engine, each within 0.01 of exact
 LINK = (
     "model=photo11&layer=layer2&class=2&steps=3&methods=is-cam,grad-cam&path=linear&weighting=logit&engine=exact"
@@ -171,6 +172,37 @@ def test_another_class_by_keyboard_and_what_speaks_against_it(page: Page) -> Non
     expect(card.locator("img")).to_have_count(0)
     choose(page, "Against", "likely others")
     expect(card.locator("figcaption, figure").first).to_contain_text("dog, not others")
+
+
+def test_the_question_about_the_classes_is_said_in_words(page: Page) -> None:
+    wait_for_status(page, "An example")
+    assert (
+        page.inner_text("#asked p")
+        == "What speaks for cat, as such, and rather than gas pump, golf ball, fish and 7 more?"
+    )
+    choose(page, "Against", "none")
+    page.locator("#asked p", has_text=re.compile(r"^What speaks for cat, as such\?$")).wait_for()
+    choose(page, "Against", "dog")
+    page.locator("#asked", has_text="What speaks for cat, as such, and for it (red) or for dog (blue)?").wait_for()
+
+
+def test_the_photo_is_to_be_found_among_three_others(page: Page) -> None:
+    """By keyboard: IS-CAM hardly finds the cat, held against other classes it does, and the figures say so."""
+    wait_for_status(page, "An example")
+    page.get_by_role("tab", name="Faithfulness", exact=True).focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.locator("#trial figure", has_text="LaFAM").wait_for()
+    wait_for_status(page, "^An example")
+    cards = [card.split("\n") for card in page.locator("#trial figcaption").all_inner_texts()]
+    shares = {title: float(share.removesuffix(" % on your photo")) for title, share, *_ in cards}
+    named = [LABELS[key] for key in METHODS]
+    assert list(shares) == [name for label in named for name in (label, f"{label}, not others")] + ["LaFAM"]
+    assert shares["IS-CAM, not others"] > 80 > 60 > shares["IS-CAM"]
+    assert re.search(
+        r"Your photo is the lower right one\. The network gives cat 96\.\d % in it", page.inner_text("#trial")
+    )
+    assert all("map for cat" in alt and "on your photo" in alt for alt in names(page, "#trial", 9))
 
 
 def test_a_map_that_is_nearly_that_of_any_class_says_so(page: Page) -> None:
@@ -480,7 +512,13 @@ WORDS = "#status .line, figcaption strong, figcaption span, [role=tab], .overflo
 def test_words_are_legible_and_nothing_sticks_out(size: ViewportSize, browser: BrowserContext, app: Served) -> None:
     """In every tab, light and dark: nothing is wider than the screen, and words contrast with their ground by 4.5 at least
     (WCAG AA)."""
-    filled = {"Compare": "#maps", "Classes": "#classes", "Integration": "#film", "Layers": "#layers"}
+    filled = {
+        "Compare": "#maps",
+        "Classes": "#classes",
+        "Integration": "#film",
+        "Layers": "#layers",
+        "Test it": "#trial",
+    }
     faint, wide = set(), {}
     with visit(browser, app, size=size) as page:
         page.add_style_tag(content="* { transition: none !important }")

@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,18 @@ import numpy as np
 import pytest
 
 from iscam.project import EXAMPLES
-from iscam.trust import CONTROLS
+from iscam.trust import CEILINGS, CONTROLS
 from iscam.ui.asked import checks
 from iscam.ui.asked.events import Events
 from iscam.ui.done import faithfulness as of_faithfulness
+from iscam.ui.done import trial as of_trial
 from iscam.ui.done.bench import Bench
-from iscam.ui.done.faithfulness import CURVE_STEPS, Measured
+from iscam.ui.done.faithfulness import CURVE_STEPS, ByHand, Measured, Seen
+from iscam.ui.done.news import Analysed, Refused
 from iscam.ui.done.question import Question
+from iscam.ui.done.trial import Found, Grid
 from iscam.ui.done.worker import Worker
-from iscam.ui.seen import faithfulness
+from iscam.ui.seen import faithfulness, trial
 from iscam.ui.seen.canvas import Canvas, Look
 from iscam.ui.seen.layout import OPENING
 from iscam.ui.seen.words import LIKELY
@@ -161,6 +165,10 @@ def test_faithfulness_is_measured_once_and_its_box_again(uploads: Path) -> None:
     assert rows["fake-cam"].faithfulness.values["average-drop"] < 0.01
     assert rows["grad-cam"].taken.min() == 1 and rows["grad-cam"].taken.max() == CURVE_STEPS
     whole = "0 0 100 100"
+    (hand,) = [each for each in studied(box=whole) if isinstance(each, ByHand)]
+    seen = next(each for each in studied() if isinstance(each, Seen))
+    assert hand.alone == pytest.approx(seen.probability, abs=1e-4) and hand.without < 0.2 < seen.probability
+    assert not any(isinstance(each, ByHand) for each in studied())
     boxed = {each.method: each for each in measured(studied(box=whole))}
     assert boxed["random"].faithfulness.values["energy"] == pytest.approx(1) == boxed["random"].faithfulness.box_area
     assert boxed["grad-cam"].faithfulness.curves is rows["grad-cam"].faithfulness.curves
@@ -178,7 +186,66 @@ def test_faithfulness_is_measured_once_and_its_box_again(uploads: Path) -> None:
     assert len(shelf["deletion"]) == maps * (CURVE_STEPS + 1)
     by_another = faithfulness.FACE.arrange(canvas, known, scrub | {"by": "is-cam"})
     assert "has not been measured" in str(by_another["perturbed"])
+    curve = rows["grad-cam"].faithfulness.curves["insertion"]
+    step = next(i for i, score in enumerate(curve.scores) if score >= seen.probability / 2)
+    assert (
+        f"{100 * step / CURVE_STEPS:.0f} % of the pixels: cat" in shelf["kept"] and shelf["kept"].count("<figure") == 1
+    )
+    boxed_news = study.recall(bench, study.read(question, {"also": [], "box": whole}))
+    assert boxed_news is not None
+    said = faithfulness.FACE.arrange(canvas, boxed_news, scrub)["boxed"]
+    assert "Without its inside cat has" in str(said) and "with nothing but its inside 96." in str(said)
     assert faithfulness.FACE.settle["by"](known, scrub | {"by": "is-cam"}) == "grad-cam"
+
+
+def test_a_ceiling_is_made_once_and_where_it_is_asked_for(uploads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    climb = CEILINGS["opti-cam"].climb
+
+    def counted(network: Any, layer: str, forward: Any, index: int) -> Any:
+        made.append(layer)
+        ascent = climb(network, layer, forward, index)
+        ascent.total = 2
+        return ascent
+
+    monkeypatch.setitem(CEILINGS, "opti-cam", replace(CEILINGS["opti-cam"], climb=counted))
+    bench, worker, study = Bench(), Worker(), of_faithfulness.STUDY
+    question = replace(checks.question({"path": str(OPENING)}), methods=("grad-cam",))
+    for box in ("", "0 0 50 50"):
+        asked = study.read(question, {"also": ["opti-cam"], "box": box})
+        news = told(worker.submit("ann", study.job(bench, asked)))
+        rows = [each.method for each in news if isinstance(each, Measured)]
+        assert rows == [*CONTROLS, "grad-cam", "opti-cam"] and made == ["layer3"]
+    canvas = Canvas.of(news[0].subject, Look())
+    shelf: dict[str, Any] = faithfulness.FACE.arrange(canvas, news, {"by": "opti-cam", "how": "deletion", "share": 50})
+    assert "Opti-CAM <span>ceiling</span>" in shelf["trust"] and "Opti-CAM, deletion" in shelf["perturbed"]
+
+
+def test_the_photo_stands_among_three_others_and_each_map_says_how_much_of_it_lies_there(uploads: Path) -> None:
+    """With a real network; the shares are those of the maps, and the photo's quarter is where it is said to be."""
+    bench, worker, study = Bench(), Worker(), of_trial.STUDY
+    question = replace(
+        checks.question({"path": str(OPENING)}), methods=("grad-cam", "eigen-cam", "cam"), layer="layer2"
+    )
+    news = told(worker.submit("ann", study.job(bench, study.read(question, {}))))
+    (grid,) = [each for each in news if isinstance(each, Grid)]
+    found = {each.title: each for each in news if isinstance(each, Found)}
+    assert list(found) == ["Grad-CAM", "Grad-CAM, not others", "Eigen-CAM", "LaFAM"]
+    assert [each.method for each in news if isinstance(each, Refused)] == ["CAM"]
+    rows, columns = (slice(0, 64) if half == 0 else slice(64, 128) for half in divmod(grid.place, 2))
+    for each in found.values():
+        heatmap = each.explanation.heatmap
+        assert each.share == pytest.approx(heatmap[rows, columns].sum() / heatmap.sum(), abs=1e-5)
+        assert each.explanation.category == grid.category == "cat"
+    assert 0.9 < grid.alone < 1 and 0 < grid.among < grid.alone
+    (subject,) = [each.subject for each in news if isinstance(each, Analysed)]
+    whole, halves = np.asarray(subject.photo.image), (slice(0, 64), slice(64, 128))
+    alone = bench.answers.get(question.place).subject
+    own = np.asarray(alone.photo.image.crop(alone.crop).resize((64, 64)), float)
+    alike = [np.corrcoef(whole[r, c].ravel(), own.ravel())[0, 1] for r, c in product(halves, halves)]
+    assert int(np.argmax(alike)) == grid.place and max(alike) > 0.95
+    shelf = trial.FACE.arrange(Canvas.of(subject, Look()), news, {})
+    assert str(shelf["trial"]).count("<img") == 4 + 1 and "CAM needs" in str(shelf["trial"])
 
 
 def test_export_packs_what_is_shown(events: Events, photo: dict[str, str]) -> None:

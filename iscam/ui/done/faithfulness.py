@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from iscam import trust
 from iscam.methods import METHODS
 from iscam.results import Stopped
-from iscam.trust import CONTROLS, DEFAULT_METRICS, LABELS, METRICS
+from iscam.trust import CEILINGS, CONTROLS, DEFAULT_METRICS, LABELS, METRICS
 
 from .bench import Bench, Case, ask, ordered
 from .news import Measuring, Refused, size
@@ -29,17 +29,25 @@ if TYPE_CHECKING:
     from .worker import Job
 
 CURVE_STEPS = 20  # of insertion and deletion on the page, five per cent of the pixels each
-SLOW_METRICS = tuple(key for key, row in METRICS.items() if row.needs in ("explain", "impute"))
+SLOW = (*(key for key, row in METRICS.items() if row.needs in ("explain", "impute")), *CEILINGS)  # by name only
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels of the photo
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What is measured beside the usual: slow metrics, and what of each map lies in a box."""
+    """What is measured beside the usual: slow metrics, ceilings, and what of each map lies in a box."""
 
     also: tuple[str, ...] = ()
     box: Box | None = None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return tuple(key for key in self.also if key in METRICS)
+
+    @property
+    def ceilings(self) -> tuple[str, ...]:
+        return tuple(key for key in self.also if key in CEILINGS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +65,8 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """News: what the metrics say of a method's or control's map, at which step each pixel is taken (H, W), and why the map
-    is blank, if it is. Later news of the same map know more metrics."""
+    """News: what the metrics say of a method's, control's or ceiling's map, at which step each pixel is taken (H, W), and why
+    the map is blank, if it is. Later news of the same map know more metrics."""
 
     method: str
     faithfulness: Faithfulness
@@ -66,9 +74,17 @@ class Measured:
     blank: str = ""
 
 
+@dataclass(frozen=True)
+class ByHand:
+    """News: the class probability without the inside of the box, and with nothing but it."""
+
+    without: float
+    alone: float
+
+
 def read(question: Question, chosen: Mapping[str, Any]) -> Asked:
     """The choices `also` and `box` of the tab; without a box that is none all else can be measured."""
-    also, box, remark = slow_metrics(chosen["also"]), None, ""
+    also, box, remark = slow(chosen["also"]), None, ""
     try:
         box = box_of(chosen["box"], question.photo.size)
     except ValueError as error:
@@ -76,12 +92,12 @@ def read(question: Question, chosen: Mapping[str, Any]) -> Asked:
     return Asked(question, Choices(also, box), remark)
 
 
-def slow_metrics(also: Any) -> tuple[str, ...]:
-    """Metrics that are to be measured beside the usual ones."""
-    known = isinstance(also, (list, tuple)) and all(isinstance(key, str) and key in SLOW_METRICS for key in also)
+def slow(also: Any) -> tuple[str, ...]:
+    """What is to be measured beside the usual."""
+    known = isinstance(also, (list, tuple)) and all(isinstance(key, str) and key in SLOW for key in also)
     if not known:
-        raise ValueError(f"What can be measured as well is {' and '.join(SLOW_METRICS)}.")
-    return tuple(key for key in SLOW_METRICS if key in also)
+        raise ValueError(f"What can be measured as well is {', '.join(SLOW)}.")
+    return tuple(key for key in SLOW if key in also)
 
 
 def box_of(text: Any, size: tuple[int, int]) -> Box | None:
@@ -105,9 +121,12 @@ def of_maps(bench: Bench, question: Question, choices: Choices, job: Job) -> Ite
     yield bench.answers.get(case.question.place)
     target = case.explainer.prediction(case.analysis, case.target)
     yield Seen(target.category, target.probability, choices.box, *trust.pictures(case.explainer, case.analysis))
-    keys = (*CONTROLS, *ordered(question.methods))
-    turns = list(product([DEFAULT_METRICS, choices.also] if choices.also else [DEFAULT_METRICS], keys))
+    keys = (*CONTROLS, *ordered(question.methods), *choices.ceilings)
+    turns = list(product([DEFAULT_METRICS, choices.metrics] if choices.metrics else [DEFAULT_METRICS], keys))
     try:
+        if choices.box is not None:
+            asked = case.explainer, case.analysis, case.target, choices.box, job.stop
+            yield ByHand(*trust.by_hand(*asked))
         for number, (metrics, key) in enumerate(turns):
             job.show(Measuring(LABELS[key], number, len(turns)))
             yield _measure(bench, case, key, metrics, choices, job)
@@ -122,6 +141,8 @@ def _measure(
     explainer, analysis, question = case.explainer, case.analysis, case.question
     if key in CONTROLS:
         explanation = trust.control(analysis, key, case.target, explainer.model.categories[case.target])
+    elif key in CEILINGS:
+        explanation = _ceiling(bench, case, key, job)
     else:
         answer = bench.map(case, key, job, previews=False)
         if isinstance(answer, Refused):
@@ -142,11 +163,23 @@ def _measure(
     in_box = [metric for metric, row in METRICS.items() if row.needs == "box"]
     boxed = trust.assess(explainer, analysis, explanation, in_box, box=choices.box)
     values = known.values | boxed.values
-    wanted = (*DEFAULT_METRICS, *choices.also, *boxed.values)
+    wanted = (*DEFAULT_METRICS, *choices.metrics, *boxed.values)
     shown = {metric: values[metric] for metric in METRICS if metric in wanted and metric in values}
     faithfulness = trust.Faithfulness(shown, known.curves, boxed.box_area)
     blank = "" if explanation.heatmap.any() else explanation.note
     return Measured(key, faithfulness, trust.turns(explanation, CURVE_STEPS), blank)
+
+
+def _ceiling(bench: Bench, case: Case, key: str, job: Job) -> Explanation:
+    """The map of a ceiling, made once. Raises Stopped."""
+    asked = "ceiling", case.question.place, key, case.target
+    found: Explanation | None = bench.answers.get(asked)
+    if found is None:
+        found = trust.ceiling(case.explainer, case.analysis, key, case.target, job.stop)
+        if not found.complete:
+            raise Stopped
+        bench.answers.put(asked, found, found.heatmap.nbytes)
+    return found
 
 
 def figures(told: Told | None, subject: Subject, explanation: Explanation) -> dict[str, dict[str, float]]:

@@ -106,6 +106,10 @@ class Canvas:
         picture = show.draw_map(photo, self.crop, heatmap, view, self.look.colours, self.look.opacity)
         return html.card(title, show.encoded(picture, "JPEG"), alt, lines)
 
+    def card(self, title: str, explanation: Explanation, alt: str, lines: Sequence[str], note: str = "") -> str:
+        """A map with lines of one's own under it."""
+        return html.card(title, self._draw(explanation), alt, lines, note=note)
+
     def scale(self) -> str:
         """The colour bar that all maps share."""
         bar = show.encoded(show.colour_bar(self.look.colours), "JPEG")

@@ -12,8 +12,8 @@ from PIL import Image
 
 from iscam import show
 from iscam.methods import DEFAULT_METHODS, METHODS
-from iscam.trust import CEILINGS, CONTROLS, LABELS, METRICS
-from iscam.ui.done.faithfulness import CURVE_STEPS, SLOW_METRICS, Measured, Seen
+from iscam.trust import CEILINGS, CONTROLS, HALF, LABELS, METRICS
+from iscam.ui.done.faithfulness import CURVE_STEPS, SLOW, ByHand, Measured, Seen
 from iscam.ui.done.news import Analysed, Refused
 
 from . import figures, html, words
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PERTURBATIONS = ("deletion", "insertion")
 SHARE = 25  # per cent of the pixels, at first
+FADED = 5  # by how much darker what is left out of a photo is drawn
+KEPT = "Of the photo restored along each map, from a blurred one: what is bright is enough."
 SENTENCE = (
     "What happens to the class probability when the photo is masked, restored or removed along each map, beside maps that "
     "know nothing of the network: read each figure against theirs."
@@ -54,10 +56,10 @@ class Scrub:
 
 def _lay_out() -> TabParts:
     with gr.Row(elem_classes="over", equal_height=True):
-        slow = [(METRICS[key].label, key) for key in SLOW_METRICS]
+        slow = [(METRICS[key].label if key in METRICS else LABELS[key], key) for key in SLOW]
         also = gr.CheckboxGroup(slow, value=[], label="Measure also (slow)", scale=0, min_width=210, elem_id="also")
         explained(SENTENCE)
-    shows = htmls("trust")
+    shows = htmls("trust", "kept")
     with gr.Row(elem_id="trust-curves"):
         for key, what in (("insertion", "restored"), ("deletion", "removed")):
             shows[key] = gr.LinePlot(
@@ -95,6 +97,7 @@ def _arrange(canvas: Canvas, news: Sequence[Any], chosen: Chosen) -> Shelf:
     found = {each.method: each for each in news if isinstance(each, Measured)}
     seen = next((each for each in news if isinstance(each, Seen)), None)
     subject = next(each.subject for each in news if isinstance(each, Analysed))
+    by_hand = next((each for each in news if isinstance(each, ByHand)), None)
     if seen is None or not found:
         return {}
     refused = {each.method: each.sentence for each in news if isinstance(each, Refused)}
@@ -106,7 +109,8 @@ def _arrange(canvas: Canvas, news: Sequence[Any], chosen: Chosen) -> Shelf:
         "insertion": _probabilities(found, "insertion"),
         "deletion": _probabilities(found, "deletion"),
         "perturbed": _perturbed(seen, found.get(scrub.by), scrub),
-        "boxed": _boxed(canvas, seen, next(iter(found.values())).faithfulness.box_area),
+        "kept": _kept(seen, [found[key] for key in METHODS if key in found]),
+        "boxed": _boxed(canvas, seen, next(iter(found.values())).faithfulness.box_area, by_hand),
         "protocol": figures.protocols(metrics, CURVE_STEPS, subject.layer),
     }
 
@@ -127,7 +131,24 @@ def _perturbed(seen: Seen, found: Measured | None, scrub: Scrub) -> str:
     return html.card(f"{label}, {scrub.how}", jpeg, f"What the network sees: {line}", [line])
 
 
-def _boxed(canvas: Canvas, seen: Seen, area: float | None) -> str:
+def _kept(seen: Seen, measured: Sequence[Measured]) -> str:
+    """By each method's map: the least of the photo, restored highest first, with which the class keeps half its probability."""
+    cards = []
+    for each in measured:
+        curve = each.faithfulness.curves["insertion"]
+        step = curve.first_with(HALF * seen.probability)
+        shown = (each.taken <= step)[..., None]  # (H, W, 1)
+        jpeg = show.encoded(Image.fromarray(np.where(shown, seen.picture, seen.picture // FADED)), "JPEG")
+        share, probability = 100 * step / CURVE_STEPS, words.per_cent(float(curve.scores[step]))
+        line = f"{share:.0f} % of the pixels: {seen.category} {probability}"
+        if step == 0:
+            line = f"none: blurred, the photo is {seen.category} to {probability} already"
+        label = LABELS[each.method]
+        cards.append(html.card(label, jpeg, f"What {label} takes to keep half of {seen.category}: {line}", [line]))
+    return html.heading("The least that keeps half of the class probability", KEPT) + html.gallery(cards)
+
+
+def _boxed(canvas: Canvas, seen: Seen, area: float | None, by_hand: ByHand | None) -> str:
     """The photo with the crop that the network sees, to draw a box on; `area` is the box's share of the crop."""
     width, height = canvas.photo.size
     left, top, right, bottom = seen.box or (0.0, 0.0, 0.0, 0.0)
@@ -137,6 +158,9 @@ def _boxed(canvas: Canvas, seen: Seen, area: float | None) -> str:
         line = f"The box takes up {100 * area:.1f} % of what the network sees."
         if area == 0:
             line = "The network sees nothing of this box."
+        elif by_hand is not None:
+            without, alone = words.per_cent(by_hand.without), words.per_cent(by_hand.alone)
+            line += f" Without its inside {seen.category} has {without}, with nothing but its inside {alone}."
     return figures.drawn_on(canvas.framed(), "The photo, to draw a box on", share, line)
 
 

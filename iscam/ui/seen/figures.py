@@ -7,7 +7,7 @@ from html import escape
 
 from iscam.methods import METHODS
 from iscam.notes import doubt
-from iscam.trust import ARROWS, CONTROLS, LABELS, METRICS, protocol
+from iscam.trust import ARROWS, CONTROLS, KINDS, LABELS, METRICS, protocol
 
 from .html import image, notice
 from .words import per_cent
@@ -52,7 +52,7 @@ def table(rows: Rows, blank: Mapping[str, str], refused: Mapping[str, str], cate
 
 def _line(name: str, metrics: Sequence[str], rows: Rows, blank: bool) -> str:
     colour = f'<i style="background:{COLOURS[LABELS[name]]}"></i>'  # the curves' own legend has no room for all
-    remark = "control" if name in CONTROLS else "blank map" if blank else ""
+    remark = KINDS.get(name, "blank map" if blank else "")
     title = colour + escape(LABELS[name]) + (f" <span>{remark}</span>" if remark else "")
     cells = "".join(f"<td>{_figure(key, name, rows, name in METHODS and not blank)}</td>" for key in metrics)
     return f'<tr><th scope="row">{title}</th>{cells}</tr>'

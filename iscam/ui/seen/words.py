@@ -64,7 +64,7 @@ def place(heatmap: npt.NDArray[np.float32]) -> str:
 def map_alt(explanation: Explanation) -> str:
     """What a picture of a map says to those who cannot see it."""
     where = f"strongest in the {place(explanation.heatmap)}" if explanation.heatmap.any() else "blank"
-    return f"{METHODS[explanation.method].label} map for {explanation.category}: {where}"
+    return f"{LABELS[explanation.method]} map for {explanation.category}: {where}"
 
 
 def of_the_class(explanation: Explanation) -> list[str]:

@@ -1,0 +1,97 @@
+"""The tab Test it: the visitor's photo among three others, of which a map for its class should find it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from iscam import trust
+from iscam.beside import contrast
+from iscam.images import read_photo
+from iscam.methods import METHODS
+from iscam.project import EXAMPLES
+from iscam.settings import LIKELY_RIVALS
+from iscam.trust import LABELS, PHOTOS
+
+from .bench import Bench, Case, ask, reporter
+from .news import Analysed, Refused
+from .question import Question
+from .study import Study
+
+if TYPE_CHECKING:
+    from iscam import Analysis, Explanation
+
+    from .worker import Job
+
+POINTING = "grid-pointing"
+CHANCE = 1 / PHOTOS  # what a map that knows no class has of its sum on any of the photos
+BLIND = "lafam"  # beside the maps: one that knows no class
+
+
+@dataclass(frozen=True)
+class Grid:
+    """News: in which cell of the grid (0 to 3, row by row) the photo stands, and what the network gives its class there and
+    in the photo alone."""
+
+    place: int
+    category: str
+    alone: float
+    among: float
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """News: a map of the grid, under its title, and the share of its sum that lies on the photo."""
+
+    title: str
+    explanation: Explanation
+    share: float
+
+
+def of_grid(bench: Bench, question: Question, choices: None, job: Job) -> Iterator[object]:
+    """The grid, then the maps of the chosen methods for the question's class, each as such and rather than the likely others,
+    and of a control."""
+    case = bench.case(question, job)
+    own, explainer, target = case.analysis, case.explainer, case.target
+    others = _others(case)
+    place = int(question.photo.sha256[:8], 16) % PHOTOS  # the photo always stands there
+    grid = trust.grid_of(explainer, [*others[:place], own, *others[place:]])
+    cell = trust.cells(grid)[place]
+    category = explainer.model.categories[target]
+    yield Analysed(explainer.subject(grid))
+    yield Grid(place, category, float(own.probabilities[target]), float(grid.probabilities[target]))
+    held = replace(case, analysis=grid)
+
+    def found(title: str, explanation: Explanation) -> Found:
+        measured = trust.assess(explainer, grid, explanation, (POINTING,), box=cell)
+        return Found(title, replace(explanation, weights=None), measured.values[POINTING])
+
+    for method in question.methods:
+        label = METHODS[method].label
+        if job.stop.is_set():
+            return
+        try:
+            yield found(label, ask(held, method, job, progress=reporter(label, job)))
+            if METHODS[method].class_specific and not job.stop.is_set():
+                asked = explainer, grid, method, target, LIKELY_RIVALS, question.settings
+                rather = contrast(*asked, reporter(f"{label}, contrast", job), job.stop)
+                yield found(f"{label}, not others", rather)
+        except ValueError as error:
+            yield Refused(label, str(error))
+    yield found(LABELS[BLIND], trust.control(grid, BLIND, target, category))
+
+
+def _others(case: Case) -> list[Analysis]:
+    """Three examples beside the photo, those to which the network gives least of its class."""
+    own = case.question.photo.sha256
+    photos = [read_photo(file) for file in sorted(EXAMPLES.glob("*.jpg"))]
+    analyses = [case.explainer.analyse(photo, case.analysis.layer) for photo in photos if photo.sha256 != own]
+    return sorted(analyses, key=lambda each: float(each.probabilities[case.target]))[: PHOTOS - 1]
+
+
+def _size(news: object) -> int:
+    return 3 * news.explanation.heatmap.nbytes if isinstance(news, Found) else 1000
+
+
+STUDY = Study(of_grid, size=_size)
