@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 Work = Callable[["Explainer", "Analysis", Path, set[Path]], str]
 
 
-def each_photo(options: argparse.Namespace, work: Work) -> int:
+def each_photo(options: argparse.Namespace, work: Work, finish: Callable[[set[Path]], str] = lambda taken: "") -> int:
     """Do some work with every photo that can be read, and print what it says; the others are named.
 
     The work is given the explainer, the analysis, the photo's path, and the real paths that are taken, to which it adds what
-    it has written.
+    it has written. When all photos are done, `finish` is given the latter, and what it says is printed too, if anything.
     """
     network.check(options)
     photos = present(options.photos)
@@ -49,6 +49,8 @@ def each_photo(options: argparse.Namespace, work: Work) -> int:
             failed = True
             continue
         print(said, flush=True)
+    if said := finish(taken):
+        print(said)
     return 2 if failed else 0
 
 
