@@ -23,11 +23,6 @@ def explain_photos(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
     if options.against is not None and options.rivals is not None:
         raise ValueError("--against and --rivals are two kinds of contrast: name one.")
-    contrast = "--against" if options.against is not None else "--rivals" if options.rivals is not None else ""
-    if contrast and (general := [k for k in options.methods if not METHODS[k].class_specific]):
-        raise ValueError(
-            f"{METHODS[general[0]].label} gives the same map for every class: leave it out with {contrast}."
-        )
     recorded = settings_of(options).record() | {"tolerance": options.tolerance}
 
     def work(explainer: Explainer, analysis: Analysis, photo: Path, taken: set[Path]) -> str:

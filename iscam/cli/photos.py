@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import iscam
 from iscam import engine, show
+from iscam.methods import METHODS
 from iscam.settings import Settings, named_rival
 
 from . import network
@@ -27,6 +28,11 @@ def each_photo(options: argparse.Namespace, work: Work, finish: Callable[[set[Pa
     it has written. When all photos are done, `finish` is given the latter, and what it says is printed too, if anything.
     """
     network.check(options)
+    contrast = "--against" if options.against is not None else "--rivals" if options.rivals is not None else ""
+    if contrast and (general := [k for k in options.methods if not METHODS[k].class_specific]):
+        raise ValueError(
+            f"{METHODS[general[0]].label} gives the same map for every class: leave it out with {contrast}."
+        )
     photos = present(options.photos)
     if not photos:
         return 2

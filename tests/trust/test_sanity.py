@@ -330,19 +330,23 @@ def test_a_map_that_has_become_blank_correlates_with_none(tmp_path: Path, capsys
     assert [line.endswith(" blank  blank") for line in lines] == single
 
 
+def by_contrast(explainer: Explainer, analysis: Analysis, _: int | None) -> Explanation:
+    return explainer.explain(analysis, "grad-cam", 1, rivals="nearest:2", strength=0.5)
+
+
 def test_several_photos_are_summed_up_and_no_input_is_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The photos' tables lie where the summary would go."""
+    """The photos' tables lie where the summary would go; the rows of a contrast are named as `evaluate` names them."""
     photo = tmp_path / "summary.jpg"
     photo.write_bytes(CHELSEA.read_bytes())
-    asked = ["sanity", str(photo), str(photo), "--methods", "grad-cam"]
+    asked = ["sanity", str(photo), str(photo), "--methods", "grad-cam", "--rivals", "nearest:2", "--strength", "0.5"]
     assert main([*asked, *SMALL, "--out", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     own, again, summary = (rows_of(tmp_path / f"summary{number}.sanity.csv") for number in ("", "-2", "-3"))
     assert again == own and photo.read_bytes() == CHELSEA.read_bytes()
     assert {row["photo"] for row in own} == {"summary.jpg"} and "\n2 photos\n" in said
-    assert {row["method"] for row in (*summary, *own)} == {"grad-cam"}
+    assert {row["method"] for row in (*summary, *own)} == {"grad-cam rivals=nearest:2 strength=0.5"}
     assert [row["check"] for row in summary] == [
         *["randomised"] * STAGES,
         "head",
@@ -354,8 +358,23 @@ def test_several_photos_are_summed_up_and_no_input_is_overwritten(
         assert row["check"] != "head" or float(row["pearson"]) == pytest.approx(np.mean(mine), abs=1e-5)
         assert row["low"] == row["high"] == row["pearson"] and row["blank"] == "0"
     explainer = Explainer(photo11(SIDE))
-    moved = stability(explainer, explainer.analyse(CHELSEA), by("grad-cam", target=1), SHIFTS[:1])
+    moved = stability(explainer, explainer.analyse(CHELSEA), by_contrast, SHIFTS[:1])
     assert float(summary[STAGES + 1]["pearson"]) == pytest.approx(next(moved).pearson, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--methods", "cam,eigen-cam", "--rivals", "all"), "leave it out with --rivals"),
+        (("--strength", "0.5"), "rivals"),
+        (("--target", "dog", "--rivals", "dog"), "same class"),
+    ],
+)
+def test_a_contrast_that_is_none_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], told: str
+) -> None:
+    assert main(["sanity", str(CHELSEA), *options, "--out", str(tmp_path)]) == 2
+    assert told in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_a_wrong_argument_is_answered_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
