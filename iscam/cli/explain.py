@@ -27,10 +27,9 @@ def explain_photos(options: argparse.Namespace) -> int:
     kinds = [f"--{kind}" for kind in ("against", "rivals", "contrast") if getattr(options, kind) is not None]
     if len(kinds) > 1:
         raise ValueError(f"{kinds[0]} and {kinds[1]} are two kinds of contrast: name one.")
-    general = [key for key in options.methods if not METHODS[key].class_specific]
-    if general and (kinds in (["--against"], ["--rivals"]) or (kinds and len(general) == len(options.methods))):
+    if kinds == ["--contrast"] and not any(METHODS[key].class_specific for key in options.methods):
         raise ValueError(
-            f"{METHODS[general[0]].label} gives the same map for every class: leave it out with {kinds[0]}."
+            f"{METHODS[options.methods[0]].label} gives the same map for every class: leave out --contrast."
         )
     recorded = settings_of(options).record() | {"tolerance": options.tolerance}
 

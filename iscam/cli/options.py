@@ -39,10 +39,7 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
     _add_model(parser)
     parser.add_argument("--target", help="class index or category; default: the most probable class of each photo")
     parser.add_argument("--against", help="a second class: show what speaks for the target rather than for this one")
-    parser.add_argument(
-        "--rivals", help="hold the target against a class, the most probable others (nearest:3), or all others (all)"
-    )
-    _add_strength(parser)
+    _add_rivals(parser)
     parser.add_argument("--signed", action="store_true", help="show what speaks for the rivals too, as negative values")
     parser.add_argument(
         "--contrast",
@@ -51,6 +48,14 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
     )
     _add_method_settings(parser)
     parser.add_argument("--out", type=Path, default=Path("iscam-out"), metavar="DIR", help="default iscam-out")
+
+
+def _add_rivals(parser: argparse.ArgumentParser) -> None:
+    """Against what the class is held."""
+    parser.add_argument(
+        "--rivals", help="hold the target against a class, the most probable others (nearest:3), or all others (all)"
+    )
+    _add_strength(parser)
 
 
 def _add_strength(parser: argparse.ArgumentParser) -> None:
@@ -145,10 +150,11 @@ def _add_sanity(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
     _add_model(parser)
     parser.add_argument("--target", help="class index or category; default: the most probable class of each photo")
+    _add_rivals(parser)
     _add_method_settings(parser)
     parser.add_argument("--out", type=Path, default=Path("iscam-sanity"), metavar="DIR", help="default %(default)s")
-    # sanity is asked of one class
-    parser.set_defaults(against=None, rivals=None, strength=1.0, signed=False, contrast=None)
+    # maps that are compared are 0 where nothing speaks for the class
+    parser.set_defaults(against=None, signed=False, contrast=None)
 
 
 def _add_benchmark(parser: argparse.ArgumentParser) -> None:

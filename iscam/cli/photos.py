@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import iscam
 from iscam import engine, show
+from iscam.methods import METHODS
 from iscam.settings import Settings, named_rival
 
 from . import network
@@ -20,13 +21,18 @@ if TYPE_CHECKING:
 Work = Callable[["Explainer", "Analysis", Path, set[Path]], str]
 
 
-def each_photo(options: argparse.Namespace, work: Work) -> int:
+def each_photo(options: argparse.Namespace, work: Work, finish: Callable[[set[Path]], str] = lambda taken: "") -> int:
     """Do some work with every photo that can be read, and print what it says; the others are named.
 
     The work is given the explainer, the analysis, the photo's path, and the real paths that are taken, to which it adds what
-    it has written.
+    it has written. When all photos are done, `finish` is given the latter, and what it says is printed too, if anything.
     """
     network.check(options)
+    contrast = "--against" if options.against is not None else "--rivals" if options.rivals is not None else ""
+    if contrast and (general := [k for k in options.methods if not METHODS[k].class_specific]):
+        raise ValueError(
+            f"{METHODS[general[0]].label} gives the same map for every class: leave it out with {contrast}."
+        )
     photos = present(options.photos)
     if not photos:
         return 2
@@ -52,6 +58,8 @@ def each_photo(options: argparse.Namespace, work: Work) -> int:
             failed = True
             continue
         print(said, flush=True)
+    if said := finish(taken):
+        print(said)
     return 2 if failed else 0
 
 

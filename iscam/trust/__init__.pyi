@@ -23,7 +23,12 @@ from .metrics import METRICS as METRICS
 from .metrics import protocol as protocol
 from .sanity import OTHER_STEPS as OTHER_STEPS
 from .sanity import SHIFTS as SHIFTS
-from .sanity import as_csv as as_csv
-from .sanity import as_figure as as_figure
+from .sanity import Comparison as Comparison
+from .sanity import random_heads as random_heads
 from .sanity import randomisation as randomisation
 from .sanity import stability as stability
+from .sanity_report import Average as Average
+from .sanity_report import as_csv as as_csv
+from .sanity_report import as_figure as as_figure
+from .sanity_report import averages as averages
+from .sanity_report import averages_csv as averages_csv

@@ -2,36 +2,34 @@
 
 - Randomisation (Adebayo et al., arXiv 1810.03292), cascading: from the head down the weights are drawn anew, module after
   module, and the map is compared with the one before. A map that stays alike has not shown what the network has learnt.
+- Random heads: the head alone is drawn anew, several times, because a single draw says little.
 - Stability: the photo is moved by some pixels or mirrored, the map moved back; and IS-CAM takes another number of steps.
+
+Each check gives its comparisons one after the other. Whoever has enough simply asks for no more: only copies of the network
+are changed, and nothing is held between two comparisons.
 """
 
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from iscam.explain import Explainer
-from iscam.methods import METHODS
 from iscam.models import LoadedModel, linear_head
-from iscam.results import Analysis, Explanation
-from iscam.show import csv_text, new_figure, picture_of
+from iscam.results import Analysis, Explanation, Stopped
 
 from .correlation import pearson, spearman
 
-if TYPE_CHECKING:
-    from PIL import Image
-
 STAGES = 8  # of the cascade
+HEAD_DRAWS = 8
+CASCADE, HEAD = "randomised", "head"  # checks
 SHIFTS = (4, 8, 16)  # pixels of the network's input, to the right and down
 OTHER_STEPS = (5, 20, 50)  # of IS-CAM
-COLUMNS = ("photo", "method", "check", "change", "pearson", "spearman", "probability")
 
 Explain = Callable[
     [Explainer, Analysis, int | None], Explanation
@@ -42,7 +40,8 @@ Explain = Callable[
 class Comparison:
     """How alike a map is to the original one, after a change: correlations -1..1, None if one of them is blank.
 
-    `check` is "randomised", "shifted", "mirrored" or "steps"; `probability` 0..1 is that of the class after the change.
+    `check` is "randomised", "head", "shifted", "mirrored" or "steps"; `probability` 0..1 is that of the class after the
+    change.
     """
 
     check: str
@@ -63,14 +62,13 @@ def randomisation(
 
     Raises:
         ValueError: no stage, maps of different classes, or what `explain` refuses; one sentence.
+        Stopped: `explain` gave a map that is not complete.
     """
     if stages < 1:
         raise ValueError(f"The cascade needs at least one stage, not {stages}.")
     original = explain(explainer, analysis, None)
-    model = explainer.model
-    network = copy.deepcopy(model.network)
-    owners = [(name, module) for name, module in network.named_modules() if any(True for _ in module.parameters(False))]
-    owners.reverse()
+    network = copy.deepcopy(explainer.model.network)
+    owners = _from_the_head_down(network)
     generator = torch.Generator().manual_seed(seed)
     stages, drawn = min(stages, len(owners)), 0
     for left in reversed(range(stages)):
@@ -78,9 +76,50 @@ def randomisation(
         for _, module in owners[drawn:upto]:
             redraw(module, generator)
         drawn = upto
-        other = Explainer(_with(model, network, analysis), explainer.engine, explainer.tolerance)
-        found = explain(other, other.changed(analysis, analysis.forward.image), None)
-        yield _compared("randomised", f"down to {owners[upto - 1][0] or 'all'}", original, found)
+        found = _explained_by(network, explainer, analysis, explain)
+        yield _compared(CASCADE, f"down to {owners[upto - 1][0] or 'all'}", original, found)
+
+
+def random_heads(
+    explainer: Explainer, analysis: Analysis, explain: Explain, draws: int = HEAD_DRAWS, seed: int = 0
+) -> Iterator[Comparison]:
+    """The maps under so many random heads against that of the explainer's own network, which stays as it is.
+
+    The head is the last module that has parameters of its own. It is drawn by `seed`, `seed` + 1, and so on, as in
+    `randomisation`, whose first stage is the first draw unless it is its only one.
+
+    Raises:
+        ValueError: no draw, maps of different classes, or what `explain` refuses; one sentence.
+        Stopped: `explain` gave a map that is not complete.
+
+    >>> import iscam
+    >>> from iscam.trust import random_heads
+    >>> explainer = iscam.Explainer(iscam.load_model("photo11"))
+    >>> analysis = explainer.analyse("assets/examples/chelsea.jpg")
+    >>> found = random_heads(explainer, analysis, lambda explainer, analysis, _: explainer.explain(analysis, "cam", "cat"))
+    >>> [row.change for row, _ in zip(found, range(3))]
+    ['draw 1', 'draw 2', 'draw 3']
+    """
+    if draws < 1:
+        raise ValueError(f"The head must be drawn at least once, not {draws} times.")
+    original = explain(explainer, analysis, None)
+    for draw in range(draws):
+        network = copy.deepcopy(explainer.model.network)
+        (_, head), *_ = _from_the_head_down(network)
+        redraw(head, torch.Generator().manual_seed(seed + draw))
+        yield _compared(HEAD, f"draw {draw + 1}", original, _explained_by(network, explainer, analysis, explain))
+
+
+def _from_the_head_down(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The modules that have parameters of their own, with their names, the last one first."""
+    owners = [(name, module) for name, module in network.named_modules() if any(True for _ in module.parameters(False))]
+    return owners[::-1]
+
+
+def _explained_by(network: nn.Module, explainer: Explainer, analysis: Analysis, explain: Explain) -> Explanation:
+    """What another network of the same kind, asked in the same way, says of the photo."""
+    other = Explainer(_with(explainer.model, network, analysis), explainer.engine, explainer.tolerance)
+    return explain(other, other.changed(analysis, analysis.forward.image), None)
 
 
 def _with(model: LoadedModel, network: nn.Module, analysis: Analysis) -> LoadedModel:
@@ -113,6 +152,7 @@ def stability(
 
     Raises:
         ValueError: a shift out of the input, maps of different classes, or what `explain` refuses; one sentence.
+        Stopped: `explain` gave a map that is not complete.
     """
     image = analysis.forward.image
     height, width = image.shape[2:]
@@ -135,41 +175,11 @@ def shifted(image: Tensor, shift: int) -> Tensor:
 
 
 def _compared(check: str, change: str, original: Explanation, found: Explanation) -> Comparison:
+    if not (original.complete and found.complete):
+        raise Stopped
     if found.class_index != original.class_index:  # the most probable class may be another after the change
         raise ValueError("Maps of two classes cannot be compared: explain the same class each time.")
     one, other = torch.from_numpy(original.heatmap), torch.from_numpy(found.heatmap)
     if one.min() == one.max() or other.min() == other.max():
         return Comparison(check, change, None, None, found.probability)
     return Comparison(check, change, pearson(one, other), spearman(one, other), found.probability)
-
-
-def as_csv(photo: str, found: Mapping[str, Sequence[Comparison]]) -> str:
-    """A row per method and comparison of the photo of that name."""
-    lines = [
-        (photo, method, row.check, row.change, row.pearson, row.spearman, row.probability)
-        for method, rows in found.items()
-        for row in rows
-    ]
-    return csv_text(COLUMNS, lines)
-
-
-def as_figure(title: str, found: Mapping[str, Sequence[Comparison]]) -> Image.Image:
-    """The correlations along the cascade, and those under small changes; gaps where a map is blank."""
-    figure = new_figure((11, 4.2))
-    cascade, small = figure.subplots(1, 2)
-    for axes, random, heading in ((cascade, True, "weights drawn anew"), (small, False, "small changes")):
-        for method, rows in found.items():
-            chosen = [row for row in rows if (row.check == "randomised") == random]
-            names = [row.change if random else f"{row.check}, {row.change}" for row in chosen]
-            values = [math.nan if row.pearson is None else row.pearson for row in chosen]
-            axes.plot(names, values, "o-" if random else "o", label=METHODS[method].label)
-        axes.set_title(heading, fontsize=10)
-        axes.set_ylim(-1.05, 1.05)
-        axes.axhline(0, color="#b0b4ba", linewidth=0.8)
-        axes.tick_params(axis="x", labelrotation=60, labelsize=7)
-        axes.set_ylabel("correlation with the map", fontsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-    cascade.legend(fontsize=8)
-    figure.suptitle(title, fontsize=11, parse_math=False)  # a dollar sign in a file's name starts no formula
-    figure.tight_layout()
-    return picture_of(figure)
