@@ -149,6 +149,7 @@ def asked(events: Events, photo: Any, **changes: Any) -> dict[Any, Any]:
         "view": LOOK[2],
         "classes__method": "grad-cam",
         "layers__method": "grad-cam",
+        "test__heads": False,
         "faithfulness__by": "is-cam",
         "faithfulness__how": "deletion",
         "faithfulness__share": 25,

@@ -49,8 +49,9 @@ LABELS = (
     "Share of the pixels, %",
     "Measure also (slow)",
     "Box",
+    "Random heads too (slow)",
 )
-TABS = ["is-cam", "grad-cam", "is-cam", "deletion", 25, [], ""]
+TABS = ["is-cam", "grad-cam", "is-cam", "deletion", 25, [], "", False]
 SETTINGS = ["photo11", "layer3", 0, -1, 2, ["grad-cam"], "cumulative", "probability", "fast"]
 
 

@@ -25,8 +25,8 @@ from iscam.ui.done.bench import Bench
 from iscam.ui.done.faithfulness import CURVE_STEPS, ByHand, Measured, Seen
 from iscam.ui.done.news import Analysed, Refused
 from iscam.ui.done.question import Question
-from iscam.ui.done.trial import Found, Grid
-from iscam.ui.done.worker import Worker
+from iscam.ui.done.trial import Found, Grid, Heads
+from iscam.ui.done.worker import Job, Worker
 from iscam.ui.seen import faithfulness, trial
 from iscam.ui.seen.canvas import Canvas, Look
 from iscam.ui.seen.layout import OPENING
@@ -227,7 +227,7 @@ def test_the_photo_stands_among_three_others_and_each_map_says_how_much_of_it_li
     question = replace(
         checks.question({"path": str(OPENING)}), methods=("grad-cam", "eigen-cam", "cam"), layer="layer2"
     )
-    news = told(worker.submit("ann", study.job(bench, study.read(question, {}))))
+    news = told(worker.submit("ann", study.job(bench, study.read(question, {"heads": False}))))
     (grid,) = [each for each in news if isinstance(each, Grid)]
     found = {each.title: each for each in news if isinstance(each, Found)}
     assert list(found) == ["Grad-CAM", "Grad-CAM, not others", "Eigen-CAM", "LaFAM"]
@@ -246,6 +246,32 @@ def test_the_photo_stands_among_three_others_and_each_map_says_how_much_of_it_li
     assert int(np.argmax(alike)) == grid.place and max(alike) > 0.95
     shelf = trial.FACE.arrange(Canvas.of(subject, Look()), news, {})
     assert str(shelf["trial"]).count("<img") == 4 + 1 and "CAM needs" in str(shelf["trial"])
+
+
+def test_a_map_that_stays_under_random_heads_is_told_by_the_page(uploads: Path) -> None:
+    """IS-CAM's does, Grad-CAM's does not; the explainer's own network stays as it is, and a stop ends it."""
+    bench, worker, study = Bench(), Worker(), of_trial.STUDY
+    question = replace(checks.question({"path": str(OPENING)}, steps=2), methods=("is-cam", "grad-cam", "eigen-cam"))
+    news = told(worker.submit("ann", study.job(bench, study.read(question, {"heads": True}))))
+    heads = {each.method: each.correlations for each in news if isinstance(each, Heads)}
+    assert list(heads) == ["is-cam", "grad-cam", "eigen-cam"] and {len(draws) for draws in heads.values()} == {8}
+    known = {key: [value for value in draws if value is not None] for key, draws in heads.items()}
+    assert min(known["is-cam"]) > 0.9 > 0.6 > np.mean(known["grad-cam"]) and min(known["eigen-cam"]) > 0.999
+    (subject,) = [each.subject for each in news if isinstance(each, Analysed)]
+    shelf = trial.FACE.arrange(Canvas.of(subject, Look()), news, {})
+    assert f"<td>{np.mean(known['is-cam']):.2f} ({min(known['is-cam']):.2f} to " in str(shelf["heads"])
+    blank = trial.FACE.arrange(Canvas.of(subject, Look()), [*news[:3], Heads("cam", (None, 0.5))], {})["heads"]
+    assert "CAM</th><td>0.50 (0.50 to 0.50), 1 blank</td>" in str(blank)
+    for wrong in (None, 1, "yes"):
+        with pytest.raises(ValueError, match="true or false"):
+            study.read(question, {"heads": wrong})
+    job = Job("ann", lambda job: None)
+    told_so_far = []
+    for each in of_trial.of_photo(bench, question, True, job):
+        told_so_far.append(each)
+        if isinstance(each, Found) and each.title == "LaFAM":
+            job.stop.set()
+    assert not any(isinstance(each, Heads) for each in told_so_far)
 
 
 def test_export_packs_what_is_shown(events: Events, photo: dict[str, str]) -> None:

@@ -1,26 +1,28 @@
-"""The tab Test it: the visitor's photo among three others, of which a map for its class should find it."""
+"""The tab Test it: the visitor's photo among three others, of which a map for its class should find it; and whether the
+photo's maps depend on what the network has learnt."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from iscam import trust
 from iscam.beside import contrast
 from iscam.images import read_photo
 from iscam.methods import METHODS
 from iscam.project import EXAMPLES
+from iscam.results import Stopped
 from iscam.settings import LIKELY_RIVALS
 from iscam.trust import LABELS, PHOTOS
 
 from .bench import Bench, Case, ask, reporter
-from .news import Analysed, Refused
+from .news import Analysed, Measuring, Refused
 from .question import Question
-from .study import Study
+from .study import Asked, Study
 
 if TYPE_CHECKING:
-    from iscam import Analysis, Explanation
+    from iscam import Analysis, Explainer, Explanation
 
     from .worker import Job
 
@@ -49,10 +51,50 @@ class Found:
     share: float
 
 
-def of_grid(bench: Bench, question: Question, choices: None, job: Job) -> Iterator[object]:
+@dataclass(frozen=True)
+class Heads:
+    """News: how alike a method's map of the photo stays, by Pearson's r, when the network's last layer is drawn at random, draw
+    by draw; None where a map is blank."""
+
+    method: str
+    correlations: tuple[float | None, ...]
+
+
+def read(question: Question, chosen: Mapping[str, Any]) -> Asked:
+    """The choice `heads` of the tab: whether the last layer is to be drawn at random as well."""
+    if not isinstance(chosen["heads"], bool):
+        raise ValueError("Random heads are wanted or not: true or false.")
+    return Asked(question, chosen["heads"])
+
+
+def of_photo(bench: Bench, question: Question, heads: bool, job: Job) -> Iterator[object]:
+    """What becomes of the photo among others, then under random heads if that is wanted."""
+    case = bench.case(question, job)
+    yield from _among_others(case, job)
+    for number, method in enumerate(question.methods if heads else ()):
+        job.show(Measuring(f"{METHODS[method].label} with random heads", number, len(question.methods)))
+        try:
+            yield _under_random_heads(case, method, job)
+        except ValueError as error:
+            yield Refused(METHODS[method].label, str(error))
+        except Stopped:
+            return
+
+
+def _under_random_heads(case: Case, method: str, job: Job) -> Heads:
+    """Raises Stopped, or ValueError, a sentence, if the method cannot serve the network."""
+
+    def explain(explainer: Explainer, analysis: Analysis, steps: int | None) -> Explanation:
+        return ask(replace(case, explainer=explainer, analysis=analysis), method, job)
+
+    rows = trust.random_heads(case.explainer, case.analysis, explain)
+    return Heads(method, tuple(row.pearson for row in rows))
+
+
+def _among_others(case: Case, job: Job) -> Iterator[object]:
     """The grid, then the maps of the chosen methods for the question's class, each as such and rather than the likely others,
     and of a control."""
-    case = bench.case(question, job)
+    question = case.question
     own, explainer, target = case.analysis, case.explainer, case.target
     others = _others(case)
     place = int(question.photo.sha256[:8], 16) % PHOTOS  # the photo always stands there
@@ -94,4 +136,4 @@ def _size(news: object) -> int:
     return 3 * news.explanation.heatmap.nbytes if isinstance(news, Found) else 1000
 
 
-STUDY = Study(of_grid, size=_size)
+STUDY = Study(of_photo, read, _size)

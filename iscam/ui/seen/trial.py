@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
+import gradio as gr
+
+from iscam.methods import METHODS
 from iscam.ui.done.news import Refused
-from iscam.ui.done.trial import CHANCE, Found, Grid
+from iscam.ui.done.trial import CHANCE, Found, Grid, Heads
 
 from . import html, words
 from .canvas import Canvas
@@ -18,10 +22,17 @@ SENTENCE = (
     f"A map that knows no class has {100 * CHANCE:.0f} % of its sum there."
 )
 
+RANDOM = (
+    "Correlation of each map of the photo with the one that a network gives whose last layer has been drawn at random: mean "
+    "and range of eight draws. A map that stays the same, near 1, has not shown what the network learnt of the class."
+)
+
 
 def _lay_out() -> TabParts:
-    explained(SENTENCE)
-    return TabParts(htmls("trial"))
+    with gr.Row(elem_classes="over", equal_height=True):
+        heads = gr.Checkbox(False, label="Random heads too (slow)", scale=0, min_width=210, elem_id="with-heads")
+        explained(SENTENCE)
+    return TabParts(htmls("heads", "trial"), {"heads": heads})
 
 
 def _arrange(canvas: Canvas, news: Sequence[Any], chosen: Chosen) -> Shelf:
@@ -39,7 +50,28 @@ def _arrange(canvas: Canvas, news: Sequence[Any], chosen: Chosen) -> Shelf:
             cards.append(html.empty_card(each.method, each.sentence))
     alone, among = words.per_cent(grid.alone), words.per_cent(grid.among)
     said = f"Your photo is the {place} one. The network gives {category} {alone} in it alone, and {among} in all four."
-    return {"trial": html.notice([(said, False)]) + html.gallery(cards) + (canvas.scale() if cards else "")}
+    drawn = [each for each in news if isinstance(each, Heads)]
+    return {
+        "heads": _table(drawn),
+        "trial": html.notice([(said, False)]) + html.gallery(cards) + (canvas.scale() if cards else ""),
+    }
+
+
+def _table(heads: Sequence[Heads]) -> str:
+    """How alike each method's map stays under random heads."""
+    if not heads:
+        return ""
+    lines = "".join(
+        f'<tr><th scope="row">{escape(METHODS[each.method].label)}</th><td>{_alike(each)}</td></tr>' for each in heads
+    )
+    return f'{html.heading("Under a last layer of random numbers", RANDOM)}<table aria-label="Random heads">{lines}</table>'
+
+
+def _alike(heads: Heads) -> str:
+    known = [value for value in heads.correlations if value is not None]
+    blank = len(heads.correlations) - len(known)
+    said = f"{sum(known) / len(known):.2f} ({min(known):.2f} to {max(known):.2f})" if known else ""
+    return ", ".join(filter(None, (said, f"{blank} blank" if blank else "")))
 
 
 def _verdict(found: Found) -> str:
