@@ -246,6 +246,13 @@ def test_the_photo_stands_among_three_others_and_each_map_says_how_much_of_it_li
     assert int(np.argmax(alike)) == grid.place and max(alike) > 0.95
     shelf = trial.FACE.arrange(Canvas.of(subject, Look()), news, {})
     assert str(shelf["trial"]).count("<img") == 4 + 1 and "CAM needs" in str(shelf["trial"])
+    church = study.read(
+        replace(question, methods=("grad-cam",), target=3), {"heads": False}
+    )  # the photo has little of it
+    (subject,) = [
+        each.subject for each in told(worker.submit("ann", study.job(bench, church))) if isinstance(each, Analysed)
+    ]
+    assert sorted(subject.photo.name.split(" + ")) == sorted(path.name for path in EXAMPLES.glob("*.jpg"))
 
 
 def test_a_map_that_stays_under_random_heads_is_told_by_the_page(uploads: Path) -> None:
