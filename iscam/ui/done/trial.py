@@ -17,7 +17,7 @@ from iscam.settings import LIKELY_RIVALS
 from iscam.trust import LABELS, PHOTOS
 
 from .bench import Bench, Case, ask, reporter
-from .news import Analysed, Measuring, Refused
+from .news import Analysed, Measuring, Refused, size
 from .question import Question
 from .study import Asked, Study
 
@@ -92,8 +92,8 @@ def _under_random_heads(case: Case, method: str, job: Job) -> Heads:
 
 
 def _among_others(case: Case, job: Job) -> Iterator[object]:
-    """The grid, then the maps of the chosen methods for the question's class, each as such and rather than the likely others,
-    and of a control."""
+    """The grid, then its maps by the question's methods for its class, each as such and rather than the likely others, and of
+    a control."""
     question = case.question
     own, explainer, target = case.analysis, case.explainer, case.target
     others = _others(case)
@@ -133,7 +133,7 @@ def _others(case: Case) -> list[Analysis]:
 
 
 def _size(news: object) -> int:
-    return 3 * news.explanation.heatmap.nbytes if isinstance(news, Found) else 1000
+    return 3 * news.explanation.heatmap.nbytes if isinstance(news, Found) else size(news)
 
 
 STUDY = Study(of_photo, read, _size)
