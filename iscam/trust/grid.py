@@ -1,21 +1,23 @@
 """Known evidence: four photos of different classes in a grid, of which a map for one class should find the right one.
 
 The grid pointing game (Boehle et al., CVPR 2021, arXiv 2104.00032): of a map that knows no class a quarter lies on each photo.
+Importing this module does not load torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
 from PIL import Image
-from torch.nn.functional import interpolate
 
-from iscam.explain import Explainer
 from iscam.images import Photo
 from iscam.results import Analysis
 
 from .boxes import Box
+
+if TYPE_CHECKING:
+    from iscam.explain import Explainer
 
 PHOTOS = 4  # of a grid, row by row
 SURE = 0.5  # the probability from which on a network is sure of a photo's class
@@ -43,6 +45,9 @@ def grid_of(explainer: Explainer, analyses: Sequence[Analysis]) -> Analysis:
     >>> grid.photo.size, cells(grid)[3]
     ((128, 128), (64, 64, 128, 128))
     """
+    import torch
+    from torch.nn.functional import interpolate
+
     assert len(analyses) == PHOTOS
     height, width = analyses[0].forward.size
     down, across = height // 2, width // 2

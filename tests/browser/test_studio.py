@@ -158,6 +158,7 @@ def test_another_class_by_keyboard_and_what_speaks_against_it(page: Page) -> Non
     from playwright.sync_api import expect
 
     wait_for_status(page, "An example")
+    set_steps(page, 2)
     choose(page, "Target class", "dog")
     wait_for_maps_of(page, "dog")
     wait_for_status(page, "^Done (before )?in")
@@ -189,6 +190,7 @@ def test_the_question_about_the_classes_is_said_in_words(page: Page) -> None:
 def test_the_photo_is_to_be_found_among_three_others(page: Page) -> None:
     """By keyboard: IS-CAM hardly finds the cat, held against other classes it does, and the figures say so."""
     wait_for_status(page, "An example")
+    set_steps(page, 2)
     page.get_by_role("tab", name="Faithfulness", exact=True).focus()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")

@@ -256,17 +256,17 @@ def test_the_photo_stands_among_three_others_and_each_map_says_how_much_of_it_li
 
 
 def test_a_map_that_stays_under_random_heads_is_told_by_the_page(uploads: Path) -> None:
-    """IS-CAM's does, Grad-CAM's does not; the explainer's own network stays as it is, and a stop ends it."""
+    """Score-CAM's does, Grad-CAM's does not; the explainer's own network stays as it is, and a stop ends it."""
     bench, worker, study = Bench(), Worker(), of_trial.STUDY
-    question = replace(checks.question({"path": str(OPENING)}, steps=2), methods=("is-cam", "grad-cam", "eigen-cam"))
+    question = replace(checks.question({"path": str(OPENING)}), methods=("score-cam", "grad-cam", "eigen-cam"))
     news = told(worker.submit("ann", study.job(bench, study.read(question, {"heads": True}))))
     heads = {each.method: each.correlations for each in news if isinstance(each, Heads)}
-    assert list(heads) == ["is-cam", "grad-cam", "eigen-cam"] and {len(draws) for draws in heads.values()} == {8}
+    assert list(heads) == ["score-cam", "grad-cam", "eigen-cam"] and {len(draws) for draws in heads.values()} == {8}
     known = {key: [value for value in draws if value is not None] for key, draws in heads.items()}
-    assert min(known["is-cam"]) > 0.9 > 0.6 > np.mean(known["grad-cam"]) and min(known["eigen-cam"]) > 0.999
+    assert min(known["score-cam"]) > 0.9 > 0.6 > np.mean(known["grad-cam"]) and min(known["eigen-cam"]) > 0.999
     (subject,) = [each.subject for each in news if isinstance(each, Analysed)]
     shelf = trial.FACE.arrange(Canvas.of(subject, Look()), news, {})
-    assert f"<td>{np.mean(known['is-cam']):.2f} ({min(known['is-cam']):.2f} to " in str(shelf["heads"])
+    assert f"<td>{np.mean(known['score-cam']):.2f} ({min(known['score-cam']):.2f} to " in str(shelf["heads"])
     blank = trial.FACE.arrange(Canvas.of(subject, Look()), [*news[:3], Heads("cam", (None, 0.5))], {})["heads"]
     assert "CAM</th><td>0.50 (0.50 to 0.50), 1 blank</td>" in str(blank)
     for wrong in (None, 1, "yes"):
