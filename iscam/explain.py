@@ -19,7 +19,7 @@ from iscam.engine import Backend, ScoreTable, carry_out, finite, forward_pass, u
 from iscam.images import Photo, middle, read_photo
 from iscam.methods import Evidence
 from iscam.models import LoadedModel
-from iscam.notes import blank_reason, doubt, refusal, unspecific
+from iscam.notes import WHOLE, blank_reason, doubt, refusal, unspecific
 from iscam.path import DEFAULT_STEPS
 from iscam.request import Request, find_method, make_request, of_the_rival
 from iscam.results import Analysis, Explanation, Outcome, Prediction, Progress, Stopped, Subject, Yardstick
@@ -247,7 +247,7 @@ class Explainer:
         said = (
             "" if outcome.complete else "Stopped before all passes were done.",
             "" if heatmap.any() else blank_reason(evidence[0], weights),
-            runs.copies.remark,
+            WHOLE if runs.copies.whole else "",
             unspecific(found),
             doubt(target.category, target.probability),
         )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from iscam.results import Explanation
 
 DOUBTFUL_PROBABILITY = 0.05  # of a class, below which its map is no evidence
+WHOLE = "This network cannot be run from the layer on, so that every pass was one through all of it."
 UNSPECIFIC = 0.05  # of a map: 1 - r with that for another class, at which the class hardly matters to it
 
 

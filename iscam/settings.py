@@ -60,6 +60,17 @@ class Settings:
         elif self.signed or self.strength < 1:
             raise ValueError("A signed map, and a strength, are of what speaks for the rivals: name some.")
 
+    @property
+    def rivalry(self) -> str:
+        """How tables call the contrast, after the method's name; empty if there is none.
+
+        >>> Settings(rivals="nearest:3", strength=0.5).rivalry
+        'rivals=nearest:3 strength=0.5'
+        """
+        if self.rivals is None:
+            return ""
+        return f"rivals={self.rivals}" + (f" strength={self.strength:g}" if self.strength < 1 else "")
+
     def record(self) -> dict[str, object]:
         """The settings by name; those of the contrast only if there is one.
 

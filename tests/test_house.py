@@ -31,7 +31,7 @@ FLOORS = (
     ("request", "refine"),
     ("drawing",),
     ("explain",),
-    ("beside",),
+    ("contrast",),
     ("show",),
     ("trust", "benchmark"),
     ("evaluation",),

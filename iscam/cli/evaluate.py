@@ -33,7 +33,7 @@ def evaluate_photos(options: argparse.Namespace) -> int:
         raise ValueError("--strength is of what speaks for the rivals: name some with --rivals.")
     source = _source(options)
     items = evaluation.sample(evaluation.find_items(source), None if options.grid else options.limit, options.seed)
-    _check_metrics(options, any(item.box is not None for item in items))
+    _choose_metrics(options, any(item.box is not None for item in items))
     make_folder(options.out)
     inputs = (source, options.checkpoint, options.labels, *(item.file for item in items))
     outputs = {show.real_path(options.out / name) for name in evaluation.FILES}
@@ -77,8 +77,8 @@ def _source(options: argparse.Namespace) -> Path:
     return found
 
 
-def _check_metrics(options: argparse.Namespace, boxes: bool) -> None:
-    """Set the metrics if none are named. Raises ValueError, a sentence, if some cannot be measured."""
+def _choose_metrics(options: argparse.Namespace, boxes: bool) -> None:
+    """Those that are named, or the usual ones, into the options. Raises ValueError, a sentence, if some cannot be measured."""
     options.metrics = options.metrics or (("grid-pointing",) if options.grid else DEFAULT_METRICS)
     needs = {METRICS[key].needs: METRICS[key].label for key in options.metrics}
     if "box" in needs and (options.grid or not boxes):

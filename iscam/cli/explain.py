@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from iscam import show
-from iscam.beside import contrast, contrasting
+from iscam.contrast import contrast, contrasting
 from iscam.methods import METHODS
 
 from .files import one_line

@@ -31,7 +31,9 @@ def check_sanity(options: argparse.Namespace) -> int:
     def work(explainer: Explainer, analysis: Analysis, photo: Path, taken: set[Path]) -> str:
         target = analysis.predictions[0].index if options.target is None else options.target
         found = {
-            _named(method, settings): list(_comparisons(explainer, analysis, method, target, settings))
+            one_line(f"{method} {settings.rivalry}".rstrip()): list(
+                _comparisons(explainer, analysis, method, target, settings)
+            )
             for method in options.methods
         }
         stem = show.free_stem(options.out, photo.stem, taken, FILES)
@@ -75,14 +77,6 @@ def _comparisons(
     yield from trust.randomisation(explainer, analysis, explain, seed=settings.seed)
     yield from trust.random_heads(explainer, analysis, explain, seed=settings.seed)
     yield from trust.stability(explainer, analysis, explain, shifts, counts)
-
-
-def _named(method: str, settings: Settings) -> str:
-    """The method as the tables of `evaluate` name it."""
-    words = [method]
-    if settings.rivals is not None:
-        words += [f"rivals={settings.rivals}", *([f"strength={settings.strength:g}"] if settings.strength < 1 else [])]
-    return one_line(" ".join(words))
 
 
 def _lines(rows: Sequence[Average]) -> list[str]:

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from .backend import Backend
 from .capture import as_maps, hooked, undisturbed
 
-WHOLE = "This network cannot be run from the layer on, so that every pass was one through all of it."
 CLOSE = 1e-4  # of the largest logit, or of 1: logits that differ by no more are equal
 KERNEL = ((1, 2, 1), (2, 4, 2), (1, 2, 1))  # sixteenths, of a cell and its neighbours
 
@@ -74,7 +73,7 @@ class Tail:
         network = self._network
         with torch.no_grad(), undisturbed(network), ExitStack() as stack:
             stack.enter_context(hooked(network, self._layer, reached))
-            for name in beside(network, self._layer):
+            for name in off_the_way(network, self._layer):
                 stack.enter_context(hooked(network, name, partial(passed, network.get_submodule(name))))
             logits: Tensor = network(self._image)
         return logits
@@ -103,7 +102,7 @@ class Tail:
         return logits
 
 
-def beside(network: nn.Module, layer: str) -> Iterator[str]:
+def off_the_way(network: nn.Module, layer: str) -> Iterator[str]:
     """The names of the largest modules that do not hold the layer."""
     node, path = network, ""
     for step in layer.split("."):
@@ -135,13 +134,13 @@ class Copies:
         self._tail: Tail | None = None
 
     @property
-    def remark(self) -> str:
-        """What must be said of how they were run, empty if nothing."""
-        return WHOLE if self._tail is not None and not self._tail.alone else ""
+    def whole(self) -> bool:
+        """Whether they had to be run through all of the network, because its end cannot be run alone."""
+        return self._tail is not None and not self._tail.alone
 
     def total(self, places: Tensor) -> int:
         """How many rows it takes to run all of the places (n,), as far as is known: one is tried, in vain two."""
-        return len(places) and len(places) + (2 if self.remark else 1)
+        return len(places) and len(places) + (2 if self.whole else 1)
 
     def run(self, change: Callable[[Tensor], Change], places: Tensor) -> Tensor:
         """Logits (B, K) for the first B of the places (n,); `change` makes the change of some of them."""

@@ -60,12 +60,10 @@ class Maps:
             every = self.rivals if METHODS[key].class_specific else (None,)
             for path, weighting, count, rivals in product(paths, weightings, steps, every):
                 several = (f"N={count}", len(steps)), (path, len(paths)), (weighting, len(weightings))
-                words = [key, *(said for said, number in several if number > 1)]
-                if rivals is not None:
-                    words += [f"rivals={rivals}", *([f"strength={self.strength:g}"] if self.strength < 1 else [])]
                 strength = 1.0 if rivals is None else self.strength
                 settings = Settings(count, path, weighting, self.samples, self.seed, rivals, strength)
-                found.append(Recipe(" ".join(words), key, settings))
+                words = [key, *(said for said, number in several if number > 1), settings.rivalry]
+                found.append(Recipe(" ".join(words).rstrip(), key, settings))
         return found
 
 

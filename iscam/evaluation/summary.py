@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from iscam.trust import KINDS, METRICS
+from iscam.trust import KINDS, METRICS, percentiles, resampled, wilson
 
-from .intervals import percentiles, resampled, wilson
 from .rankings import agreement
 
 if TYPE_CHECKING:

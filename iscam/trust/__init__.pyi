@@ -17,6 +17,9 @@ from .grid import PHOTOS as PHOTOS
 from .grid import cells as cells
 from .grid import grid_of as grid_of
 from .grid import is_sure as is_sure
+from .intervals import percentiles as percentiles
+from .intervals import resampled as resampled
+from .intervals import wilson as wilson
 from .metrics import ARROWS as ARROWS
 from .metrics import DEFAULT_METRICS as DEFAULT_METRICS
 from .metrics import METRICS as METRICS

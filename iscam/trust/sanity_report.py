@@ -12,6 +12,7 @@ import numpy as np
 from iscam.methods import METHODS
 from iscam.show import csv_text, new_figure, picture_of
 
+from .intervals import percentiles, resampled
 from .sanity import CASCADE, HEAD, Comparison
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 COLUMNS = ("photo", "method", "check", "change", "pearson", "spearman", "probability")
 AVERAGED = ("method", "check", "change", "pearson", "low", "high", "lowest", "highest", "spearman", "maps", "blank")
-RESAMPLES = 2000  # of the bootstrap
 SPREAD = 0.5  # of the points of a method's draws, as a share of the way to the next method
 
 Found = Mapping[
@@ -80,18 +80,11 @@ def _average(method: str, check: str, change: str, photos: Sequence[Sequence[Com
         change=change,
         pearson=float(np.mean(means)) if means else None,
         spearman=float(np.mean(of_ranks)) if of_ranks else None,
-        interval=_interval(means) if len(means) > 1 else None,
+        interval=percentiles(resampled(np.array(means)[:, None])[1:]) if len(means) > 1 else None,
         spread=(min(single), max(single)) if single else None,
         maps=maps,
         blank=maps - len(single),
     )
-
-
-def _interval(values: Sequence[float]) -> tuple[float, float]:
-    """The percentile bootstrap 95 % interval of a mean, always the same for the same values."""
-    chosen = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
-    low, high = np.quantile(np.asarray(values)[chosen].mean(1), (0.025, 0.975))
-    return float(low), float(high)
 
 
 def as_csv(photo: str, found: Found) -> str:

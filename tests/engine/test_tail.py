@@ -12,7 +12,8 @@ from torchvision import models
 from iscam import Explainer, LoadedModel, Progress
 from iscam.engine.backend import Backend
 from iscam.engine.capture import as_maps, hooked
-from iscam.engine.tail import WHOLE, Copies, Tail, beside, keeping, running, silencing
+from iscam.engine.tail import Copies, Tail, keeping, off_the_way, running, silencing
+from iscam.notes import WHOLE
 from tests import tiny_models
 from tests.cases import analysed
 
@@ -165,7 +166,7 @@ def test_copies_are_counted_as_the_rows_that_enter_the_network() -> None:
     while found < 8:
         found += len(copies.run(silencing, places[found:]))
     assert entered == [1, 2, 3, 3] and copies.rows == 9
-    assert not copies.remark
+    assert not copies.whole
 
 
 def test_a_cell_is_kept_with_a_share_of_its_neighbours() -> None:
@@ -179,11 +180,11 @@ def test_a_cell_is_kept_with_a_share_of_its_neighbours() -> None:
 
 def test_modules_beside_a_layer_are_the_largest_that_do_not_hold_it() -> None:
     network = models.resnet18()
-    assert [*beside(network, "layer4")] == [
+    assert [*off_the_way(network, "layer4")] == [
         *("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3"),
         *("avgpool", "fc"),
     ]
-    assert [*beside(network, "layer1.0.conv1")][-4:] == [
+    assert [*off_the_way(network, "layer1.0.conv1")][-4:] == [
         "layer1.0.bn1",
         "layer1.0.relu",
         "layer1.0.conv2",

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from iscam.evaluation.intervals import RESAMPLES, wilson
 from iscam.evaluation.markdown import as_markdown
 from iscam.evaluation.plan import Conditions, Maps, Measures, Network
 from iscam.evaluation.report import write_evaluation
 from iscam.evaluation.run import Evaluation
 from iscam.evaluation.summary import FEWEST, Difference, Line, held_against, rank, summarise
+from iscam.trust import wilson
+from iscam.trust.intervals import RESAMPLES
 from tests import reference
 
 Array = np.ndarray[Any, Any]

@@ -18,7 +18,6 @@ import torchvision
 from iscam import MODELS, Analysis, Explainer, Explanation, Progress, load_model
 from iscam.engine import capture
 from iscam.engine.backend import SIZES
-from iscam.engine.tail import WHOLE
 from iscam.images import Geometry
 from iscam.methods import METHODS
 from iscam.models import architectures
@@ -26,6 +25,7 @@ from iscam.models.checkpoint import fill
 from iscam.models.describe import describe
 from iscam.models.photo11 import BUNDLED_WEIGHTS
 from iscam.models.preprocessing import MEAN, STD, make_transforms
+from iscam.notes import WHOLE
 from iscam.settings import DEFAULT_SETTINGS
 from tests.conftest import ROOT
 from tests.models.networks import SMALL, assert_sentence, build, loaded, noise_photo

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import iscam
 from iscam import engine, models
-from iscam.beside import contrast, contrasting
+from iscam.contrast import contrast, contrasting
 from iscam.methods import METHODS
 from iscam.models import BUNDLED, MODELS
 from iscam.notes import refusal

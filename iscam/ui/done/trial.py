@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from iscam import trust
-from iscam.beside import contrast
+from iscam.contrast import contrast
 from iscam.images import read_photo
 from iscam.methods import METHODS
 from iscam.project import EXAMPLES

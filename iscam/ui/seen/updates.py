@@ -120,7 +120,7 @@ class Updater:
         return {
             ask["model"]: subject.spec.key,
             ask["layer"]: subject.layer,
-            ask["target"]: _index(shown, shown.terms.target, subject.predictions[0].index),
+            ask["target"]: _target(shown),
             ask["against"]: words.LIKELY
             if shown.terms.against == LIKELY_RIVALS
             else _index(shown, shown.terms.against, words.NOBODY),
@@ -181,7 +181,7 @@ def _asked(shown: Shown) -> str:
     """The question about the classes, in words."""
     subject, against = shown.subject, shown.terms.against
     assert subject is not None
-    target = _index(shown, shown.terms.target, subject.predictions[0].index)
+    target = _target(shown)
     category = subject.categories[target]
     if against is None:
         return html.asked(category)
@@ -190,6 +190,12 @@ def _asked(shown: Shown) -> str:
     likely = [row.category for row in subject.predictions if row.index != target]
     count = min(nearest(LIKELY_RIVALS) or 0, len(subject.categories) - 1)
     return html.asked(category, words.some(likely, count))
+
+
+def _target(shown: Shown) -> int:
+    """The class of the question, the most probable one if it names none."""
+    assert shown.subject is not None
+    return _index(shown, shown.terms.target, shown.subject.predictions[0].index)
 
 
 def _index(shown: Shown, given: int | str | None, default: int) -> int:

@@ -34,7 +34,7 @@ def contrast(
         ValueError: as `Explainer.explain`.
 
     >>> import iscam
-    >>> from iscam.beside import contrast
+    >>> from iscam.contrast import contrast
     >>> explainer = iscam.Explainer(iscam.load_model("photo11"))
     >>> analysis = explainer.analyse("assets/examples/chelsea.jpg")
     >>> contrast(explainer, analysis, "grad-cam", "cat", "nearest:20").specificity > 0.5
