@@ -274,15 +274,16 @@ class Explainer:
             ValueError: the network gives no finite scores for one of them; one sentence.
             Stopped: `stop` was set before the last batch.
         """
-        found: list[Tensor] = []
+        found = torch.empty(len(images), dtype=torch.double, device=images.device)
+
+        def keep(start: int, logits: Tensor) -> None:
+            found[start : start + len(logits)] = finite(logits).double().softmax(1)[:, class_index]
+
         with undisturbed(self.model.network):
-            while len(images):
-                if stop is not None and stop.is_set():
-                    raise Stopped
-                rows = self.backend.pace("precise").rows(len(images))
-                found.append(finite(self.backend.logits(images[:rows])).double().softmax(1)[:, class_index])
-                images = images[rows:]
-        return torch.cat(found)
+            passes = self.backend.passes(len(images), lambda start, stop: images[start:stop], keep)
+            if not carry_out(passes, stop, lambda: None):
+                raise Stopped
+        return found
 
     def picture(self, image: Tensor) -> NDArray[np.uint8]:
         """What the network is shown by an input (1, 3, H, W), as an RGB picture (H, W, 3)."""

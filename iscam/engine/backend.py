@@ -10,7 +10,10 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from .capture import Fold
+from .streams import held, started, stream_count, unchanged
 
 BATCH_SECONDS = 0.12  # a batch is the grain of a stop: aim at half of the 0.25 s that may pass
 SIZES = {"cpu": (1, 4, 8, 16), "cuda": (1, 16, 64, 128)}  # small batches stay in a CPU's caches; few shapes to plan for
@@ -26,6 +30,8 @@ LARGE_BLOCK = 2**25 - 2**13  # bytes; just below the largest threshold
 GAIN = 2.0  # of rough passes over precise ones, where it may not be measured
 RETRY = 16  # batches after which each size is tried once more, then after twice as many, and so on
 
+Make = Callable[[int, int], Tensor]  # rows from, up to -> (B, 3, H, W)
+Keep = Callable[[int, Tensor], object]  # from which row on, their logits (B, K)
 Swap = tuple[dict[str, Any], str, Any]  # a dictionary of a module, a name in it, and what to put there
 
 
@@ -111,10 +117,13 @@ class Backend:
         self.has_rough = has_bf16(self.device)
         self._timed = batch is None
         self.seconds = 0.0
+        self._counted = 0.0  # until when, by the clock
         parts = set(network.modules())
         self._folds = tuple(fold for fold in folds if parts.issuperset(fold))
         self._swaps: dict[bool, list[Swap]] = {}
         self._paces: dict[str, Pace] = {}
+        self._streams = stream_count(self.device)
+        self._separable = self._streams == 1  # whether it is known to how many streams the network may be shown
 
     @property
     def description(self) -> str:
@@ -122,6 +131,8 @@ class Backend:
         kinds = ["bfloat16 and float32" if self.has_rough else "float32"]
         if self._folds:
             kinds.append(f"{len(self._folds)} batch norms folded")
+        if self._streams > 1:
+            kinds.append(f"{self._streams} batches at once")
         return ", ".join(kinds)
 
     def pace(self, kind: str) -> Pace:
@@ -137,28 +148,85 @@ class Backend:
         return precise / rough if math.isfinite(rough) and math.isfinite(precise) else None
 
     def logits(self, images: Tensor, rough: bool = False) -> Tensor:
-        """Logits (B, K) in float32 of images (B, 3, H, W)."""
+        """Logits (n, K) in float32 of images (n, 3, H, W)."""
+        found: dict[int, Tensor] = {}
+        for _ in self.passes(len(images), lambda start, stop: images[start:stop], found.__setitem__, rough):
+            pass
+        return torch.cat([found[start] for start in sorted(found)])
+
+    def passes(self, total: int, make: Make, keep: Keep, rough: bool = False) -> Iterator[None]:
+        """Run rows 0 to `total`, as many batches at once as there are streams.
+
+        `make(start, stop)` gives some of the rows (B, 3, H, W), on any thread; `keep(start, logits)` takes their logits (B, K)
+        in float32, on the caller's. Control is given back before each batch that is waited for. What is on its way when the
+        generator is closed is kept too. Until it ends, the network must not be used otherwise.
+        """
         if rough not in self._swaps:
             self._swaps[rough] = _swaps(self.network, self._folds, rough)
+        kind, begun = "rough" if rough else "precise", 0
+        on_the_way: dict[Future[Batch], int] = {}  # and the first row of each
 
-        def run(images: Tensor) -> Tensor:
-            with swapped(self._swaps[rough]), torch.autocast(self.device.type, torch.bfloat16, enabled=rough):
-                logits: Tensor = self.network(images.contiguous(memory_format=torch.channels_last))
-            return logits
+        def run(start: int, stop: int) -> Batch:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=rough):
+                return timed(lambda: self.network(make(start, stop).contiguous(memory_format=torch.channels_last)))
 
-        return self.timed("rough" if rough else "precise", run, images)
+        def take(batch: Future[Batch]) -> None:
+            start = on_the_way.pop(batch)
+            keep(start, self._learnt(kind, batch.result()))
 
-    def timed(self, kind: str, run: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-        """What `run` gives for images (B, 3, H, W), in float32; the time it takes sets the pace of its kind."""
-        started = time.perf_counter()
-        with torch.no_grad():
-            logits = run(images).float()
-            if images.is_cuda:
-                torch.cuda.synchronize()
-        seconds = time.perf_counter() - started
-        self.pace(kind).learn(len(images), seconds)
-        self.seconds += seconds
-        return logits
+        with swapped(self._swaps[rough]):
+            try:
+                while begun < total or on_the_way:
+                    yield
+                    before = None if self._separable else held(self.network)
+                    # one batch waits, so that no stream has to
+                    room = self._streams + 1 if self._separable and self._streams > 1 else 1
+                    while begun < total and len(on_the_way) < room:
+                        rows = self.pace(kind).rows(math.ceil((total - begun) / self._streams))
+                        stop = min(begun + rows, total)
+                        on_the_way[started(self._streams, partial(run, begun, stop))] = begun
+                        begun = stop
+                    for batch in wait(on_the_way, return_when=FIRST_COMPLETED).done:
+                        take(batch)
+                    if before is not None:
+                        self._separable, alike = True, unchanged(before, held(self.network))
+                        self._streams = self._streams if alike else 1
+            except GeneratorExit:
+                for batch in tuple(on_the_way):
+                    if not batch.cancel():
+                        take(batch)
+                raise
+            finally:
+                wait([batch for batch in on_the_way if not batch.cancel()])
+
+    def timed(self, kind: str, run: Callable[[], Tensor]) -> Tensor:
+        """The logits (B, K) that `run` gives, in float32; the time it takes sets the pace of its kind."""
+        return self._learnt(kind, timed(run))
+
+    def _learnt(self, kind: str, batch: Batch) -> Tensor:
+        self.pace(kind).learn(len(batch.logits), batch.ended - batch.started)
+        self.seconds += max(0.0, batch.ended - max(batch.started, self._counted))  # of batches side by side once
+        self._counted = max(batch.ended, self._counted)
+        return batch.logits
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Logits (B, K) of a batch, in float32, and when it began and ended, by `time.perf_counter`."""
+
+    logits: Tensor
+    started: float
+    ended: float
+
+
+def timed(run: Callable[[], Tensor]) -> Batch:
+    """Run a batch, without gradients."""
+    started = time.perf_counter()
+    with torch.no_grad():
+        logits = run().float()
+        if logits.is_cuda:
+            torch.cuda.synchronize()
+    return Batch(logits, started, time.perf_counter())
 
 
 def _swaps(network: nn.Module, folds: Sequence[Fold], rough: bool) -> list[Swap]:

@@ -78,30 +78,40 @@ class Scorer:
         does.
         """
         image = self.forward.image  # (1, 3, H, W)
-        fields = {probe.noise: noise_field(probe.noise, image) for probe in probes if probe.noise is not None}
-        blank = blank and self.table.blank is None
-        done = 0
-        while done < len(pairs) or blank:
-            yield
-            if blank:
-                self.table.blank, blank = finite(self.backend.logits(torch.zeros_like(image)))[0], False
-                self._masked += 1
-            if done < len(pairs):
-                done += self._run_batch(probes, pairs[done:], fields)
+        if blank and self.table.blank is None:
+            yield from self.backend.passes(1, lambda start, stop: torch.zeros_like(image), self._keep_blank)
+        if probes and probes[0].silence:
+            yield from self._silence(probes[0], pairs[:, 0])
+        elif len(pairs):
+            yield from self._mask(probes, pairs)
 
-    def _run_batch(self, probes: Sequence[Probe], pairs: Tensor, fields: dict[Noise, Tensor]) -> int:
-        """Run as many of the pairs as make a batch; return their number."""
-        if probes[0].silence:
-            logits = self.copies.run(silencing, pairs[:, 0])  # (B, K)
-            self.table.put([probes[0]] * len(logits), pairs[: len(logits), 0], finite(logits))
-            return len(logits)
-        rough = probes[0].rough
-        batch = pairs[: self.backend.pace("rough" if rough else "precise").rows(len(pairs))]  # (B, 2)
-        channels, chosen = batch[:, 0], [probes[i] for i in batch[:, 1].tolist()]
-        logits = self.backend.logits(masked_rows(self.forward, chosen, channels, fields), rough)  # (B, K)
-        self._masked += len(chosen)
-        self.table.put(chosen, channels, finite(logits))
-        return len(chosen)
+    def _keep_blank(self, start: int, logits: Tensor) -> None:
+        self.table.blank = finite(logits)[0]
+        self._masked += 1
+
+    def _mask(self, probes: Sequence[Probe], pairs: Tensor) -> Iterator[None]:
+        """Pairs (rows, 2) of a channel and a probe whose mask it has."""
+        image = self.forward.image
+        fields = {probe.noise: noise_field(probe.noise, image) for probe in probes if probe.noise is not None}
+        channels, chosen = pairs[:, 0], [probes[place] for place in pairs[:, 1].tolist()]
+
+        def make(start: int, stop: int) -> Tensor:
+            return masked_rows(self.forward, chosen[start:stop], channels[start:stop], fields)
+
+        def keep(start: int, logits: Tensor) -> None:
+            stop = start + len(logits)
+            self._masked += len(logits)
+            self.table.put(chosen[start:stop], channels[start:stop], finite(logits))
+
+        yield from self.backend.passes(len(pairs), make, keep, probes[0].rough)
+
+    def _silence(self, probe: Probe, channels: Tensor) -> Iterator[None]:
+        """Channels (n,) of copies of the layer's output."""
+        while len(channels):
+            yield
+            logits = self.copies.run(silencing, channels)  # (B, K)
+            self.table.put([probe] * len(logits), channels[: len(logits)], finite(logits))
+            channels = channels[len(logits) :]
 
 
 class Sweep:

@@ -149,15 +149,15 @@ class Copies:
             self.rows += 1 + 2  # the first one whole, then two alone
             pair = places[[0, min(1, len(places) - 1)]]
             begin = partial(self._begin, change(pair[:1]), change(pair))
-            return self._backend.timed("first copies", begin, self._image)[: len(places)]
+            return self._backend.timed("first copies", begin)[: len(places)]
         kind = "tail" if tail.alone else "copy"
         batch = places[: self._backend.pace(kind).rows(len(places))]
         self.rows += len(batch)
         images = self._image.expand(len(batch), -1, -1, -1)
-        return self._backend.timed(kind, partial(tail.logits, change(batch)), images)
+        return self._backend.timed(kind, partial(tail.logits, change(batch), images))
 
-    def _begin(self, one: Change, two: Change, image: Tensor) -> Tensor:
-        self._tail = Tail(self._backend.network, self._layer, image, one, two)
+    def _begin(self, one: Change, two: Change) -> Tensor:
+        self._tail = Tail(self._backend.network, self._layer, self._image, one, two)
         return self._tail.first
 
 
