@@ -7,7 +7,6 @@ folded into the convolutions before them, and, for the rough kind of pass, bfloa
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from .capture import Fold
+from .devices import has_bf16
 
 BATCH_SECONDS = 0.12  # a batch is the grain of a stop: aim at half of the 0.25 s that may pass
 SIZES = {"cpu": (1, 4, 8, 16), "cuda": (1, 16, 64, 128)}  # small batches stay in a CPU's caches; few shapes to plan for
@@ -27,31 +27,6 @@ GAIN = 2.0  # of rough passes over precise ones, where it may not be measured
 RETRY = 16  # batches after which each size is tried once more, then after twice as many, and so on
 
 Swap = tuple[dict[str, Any], str, Any]  # a dictionary of a module, a name in it, and what to put there
-
-
-def has_bf16(device: torch.device | str) -> bool:
-    """Whether bfloat16 arithmetic pays on the device (on a CPU: AVX-512 BF16 or AMX; `ISCAM_NO_BF16=1` denies it)."""
-    if os.environ.get("ISCAM_NO_BF16") == "1":
-        return False
-    if torch.device(device).type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-def set_threads() -> None:
-    """Use as many threads as `ISCAM_THREADS` says, if it is set. Raises ValueError if it is no number."""
-    if threads := os.environ.get("ISCAM_THREADS"):
-        if not threads.isdecimal() or int(threads) < 1:
-            raise ValueError(f"ISCAM_THREADS must be a whole number of threads, not {threads!r}.")
-        torch.set_num_threads(int(threads))
-
-
-def require_device(device: str) -> None:
-    """Raises ValueError, one sentence, if the device is not `cpu` or a CUDA device that is there."""
-    if device not in ("cpu", "cuda"):
-        raise ValueError(f"The device must be cpu or cuda, not {device!r}.")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("There is no CUDA device that torch can use here: choose the device cpu.")
 
 
 class Pace:
