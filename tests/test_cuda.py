@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -19,8 +21,11 @@ BRIEF = {"steps": 3, "samples": 2}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def precise() -> None:
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+def coarse() -> Iterator[None]:
+    """A program that allows TF32, as torch's own default does for convolutions: maps are as precise all the same."""
+    torch.set_float32_matmul_precision("high")
+    yield
+    torch.set_float32_matmul_precision("highest")
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from .capture import Fold
-from .devices import has_bf16
+from .devices import full_float32, has_bf16
 
 BATCH_SECONDS = 0.12  # a batch is the grain of a stop: aim at half of the 0.25 s that may pass
 SIZES = {"cpu": (1, 4, 8, 16), "cuda": (1, 16, 64, 128)}  # small batches stay in a CPU's caches; few shapes to plan for
@@ -126,7 +126,7 @@ class Backend:
     def timed(self, kind: str, run: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         """What `run` gives for images (B, 3, H, W), in float32; the time it takes sets the pace of its kind."""
         started = time.perf_counter()
-        with torch.no_grad():
+        with torch.no_grad(), full_float32():
             logits = run(images).float()
             if images.is_cuda:
                 torch.cuda.synchronize()

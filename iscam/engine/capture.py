@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .devices import full_float32
+
 Fold = tuple[nn.Conv2d, nn.BatchNorm2d]  # a convolution, and the batch norm that alone reads it
 
 
@@ -35,12 +37,13 @@ class ForwardPass:
 
 @contextmanager
 def undisturbed(network: nn.Module) -> Iterator[None]:
-    """Run the body with every module in eval mode, then put each module's mode back."""
+    """Run the body with every module in eval mode and in full float32, then put each module's mode and the precision back."""
     training = [module for module in network.modules() if module.training]
     for module in training:
         module.training = False
     try:
-        yield
+        with full_float32():
+            yield
     finally:
         for module in training:
             module.training = True

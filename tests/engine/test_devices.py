@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 
+from iscam import Explainer, LoadedModel
 from iscam.engine.backend import Backend
-from iscam.engine.devices import check_device, device_label, find_device, has_bf16, set_threads
+from iscam.engine.devices import check_device, device_label, find_device, full_float32, has_bf16, set_threads
+from iscam.project import EXAMPLES
 from tests import tiny_models
 from tests.conftest import ROOT
 
@@ -115,3 +117,56 @@ def test_the_number_of_threads_is_what_the_environment_says(monkeypatch: pytest.
     monkeypatch.delenv("ISCAM_THREADS")
     set_threads()
     assert torch.get_num_threads() == 2
+
+
+# TF32
+
+FLAGS = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+
+
+def precisions() -> list[str]:
+    return [place.fp32_precision for place in FLAGS]
+
+
+@pytest.fixture
+def coarse() -> Iterator[None]:
+    """A program that allows TF32 everywhere."""
+    before = precisions()
+    for place in FLAGS:
+        place.fp32_precision = "tf32"
+    yield
+    for place, precision in zip(FLAGS, before, strict=True):
+        place.fp32_precision = precision
+
+
+@pytest.mark.usefixtures("coarse")
+@pytest.mark.parametrize("method", ["score-cam", "ablation-cam", "recipro-cam", "grad-cam"])
+def test_no_pass_of_a_map_runs_with_tf32(tiny: Callable[..., LoadedModel], method: str) -> None:
+    """Of whatever kind: the first one, masked ones, the end of the network, and those with gradients."""
+    model, seen = tiny("TinyPooled"), set[tuple[str, ...]]()
+    model.network.fc.register_forward_pre_hook(lambda *_: seen.add(tuple(precisions())))
+    explainer = Explainer(model, "exact")
+    analysis = explainer.analyse(EXAMPLES / "chelsea.jpg")
+    explainer.explain(analysis, method)
+    assert seen == {("ieee", "ieee")} and precisions() == ["tf32", "tf32"]
+
+
+@pytest.mark.usefixtures("coarse")
+def test_a_backend_alone_runs_without_tf32_and_allows_it_again() -> None:
+    """Also after a pass that failed, and without a word of a deprecated setting."""
+    network = tiny_models.build("TinyPooled")
+    images, seen = tiny_models.sample(network, 1), []
+    network.register_forward_pre_hook(lambda *_: seen.append(precisions()))
+    Backend(network).logits(images)
+    assert seen == [["ieee", "ieee"]] and precisions() == ["tf32", "tf32"]
+    with pytest.raises(RuntimeError):
+        Backend(network).logits(images[:, :1])
+
+
+@pytest.mark.usefixtures("coarse")
+def test_what_forbids_tf32_is_not_touched() -> None:
+    """Nothing is set that would only be set to what it is: "none" means that it is not allowed here."""
+    torch.backends.cuda.matmul.fp32_precision = "none"
+    with full_float32():
+        assert precisions() == ["none", "ieee"]
+    assert precisions() == ["none", "tf32"]
