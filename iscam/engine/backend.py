@@ -20,7 +20,11 @@ from .capture import Fold
 from .devices import full_float32, has_bf16
 
 BATCH_SECONDS = 0.12  # a batch is the grain of a stop: aim at half of the 0.25 s that may pass
-SIZES = {"cpu": (1, 4, 8, 16), "cuda": (1, 16, 64, 128)}  # small batches stay in a CPU's caches; few shapes to plan for
+SIZES = {
+    "cpu": (1, 4, 8, 16),
+    "mps": (1, 8, 32, 64),
+    "cuda": (1, 16, 64, 128),
+}  # small batches stay in a CPU's caches; few shapes to plan for
 TRIES = 2  # of each size: the first one pays for planning
 LARGE_BLOCK = 2**25 - 2**13  # bytes; just below the largest threshold
 GAIN = 2.0  # of rough passes over precise ones, where it may not be measured
@@ -124,12 +128,10 @@ class Backend:
         return self.timed("rough" if rough else "precise", run, images)
 
     def timed(self, kind: str, run: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-        """What `run` gives for images (B, 3, H, W), in float32; the time it takes sets the pace of its kind."""
+        """What `run` gives for images (B, 3, H, W), in float32 and on the processor; its time sets the pace of its kind."""
         started = time.perf_counter()
         with torch.no_grad(), full_float32():
-            logits = run(images).float()
-            if images.is_cuda:
-                torch.cuda.synchronize()
+            logits = run(images).float().cpu()  # waits for the device
         seconds = time.perf_counter() - started
         self.pace(kind).learn(len(images), seconds)
         self.seconds += seconds
