@@ -98,7 +98,7 @@ class Explainer:
         forward = forward_pass(model.network, layer, image.to(device))
         if not forward.logits.isfinite().all():
             raise ValueError(f"{model.label} gives no finite scores for this photo: check its weights, mean and std.")
-        probabilities = forward.logits.softmax(0).cpu().numpy()  # (K,)
+        probabilities = forward.logits.softmax(0).numpy()  # (K,)
         top = probabilities.argsort()[::-1][:5]
         return Analysis(
             photo=photo,
@@ -219,11 +219,11 @@ class Explainer:
         if request.aim.signed:
             return None
         forward = analysis.forward
-        mean = as_heatmap(forward.activations.mean(0), forward.size).cpu().numpy()
+        mean = as_heatmap(forward.activations.mean(0), forward.size).numpy()
         if beside is None:
             return Yardstick(None, None, mean)
         *_, heatmap = self._drawn(analysis, beside, runs)
-        return Yardstick(self.prediction(analysis, beside.aim.target), heatmap.cpu().numpy(), mean)
+        return Yardstick(self.prediction(analysis, beside.aim.target), heatmap.numpy(), mean)
 
     def _explanation(
         self, analysis: Analysis, request: Request, runs: Runs, outcome: Outcome, yardstick: Yardstick | None
@@ -237,9 +237,9 @@ class Explainer:
             target=target,
             rivals=tuple(sorted(rivals, key=lambda rival: -rival.probability)),
             signed=aim.signed,
-            weights=None if weights is None else weights.cpu().numpy(),
-            raw=raw.cpu().numpy(),
-            heatmap=heatmap.cpu().numpy(),
+            weights=None if weights is None else weights.numpy(),
+            raw=raw.numpy(),
+            heatmap=heatmap.numpy(),
             outcome=outcome,
             note="",
             yardstick=yardstick,
@@ -274,7 +274,7 @@ class Explainer:
             ValueError: the network gives no finite scores for one of them; one sentence.
             Stopped: `stop` was set before the last batch.
         """
-        found = torch.empty(len(images), dtype=torch.double, device=images.device)
+        found = torch.empty(len(images), dtype=torch.double)  # (n,)
 
         def keep(start: int, logits: Tensor) -> None:
             found[start : start + len(logits)] = finite(logits).double().softmax(1)[:, class_index]

@@ -1,80 +1,49 @@
-"""The same maps and figures on a GPU as on the processor. Skipped where there is none."""
+"""What is of CUDA alone, beside the maps and figures of `test_elsewhere.py`: its names, and the benchmark on it."""
 
 from __future__ import annotations
 
-import numpy as np
+import csv
+from pathlib import Path
+
 import pytest
 import torch
 
 import iscam
-from iscam import Analysis, Explainer, Explanation
-from iscam.methods import METHODS
+from iscam import Explainer
+from iscam.__main__ import main
+from iscam.benchmark import passes
+from iscam.benchmark import run as benchmark
+from iscam.engine import find_device
 from iscam.project import EXAMPLES
-from iscam.trust import METRICS, assess, control, grid_of, randomisation
 from tests.cases import CHELSEA
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-CLOSE = 2e-3  # of a heat map: the sums of float32 convolutions are taken in another order there
-BRIEF = {"steps": 3, "samples": 2}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def precise() -> None:
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "auto"])
+def test_every_name_of_the_card_leads_to_it(name: str) -> None:
+    model = iscam.load_model("photo11", device=name)
+    assert next(model.network.parameters()).device == torch.device("cuda:0")
+    explainer = Explainer(model)
+    assert explainer.analyse(CHELSEA).predictions[0].category == "cat"
 
 
-@pytest.fixture(scope="module")
-def both() -> list[Explainer]:
-    """The processor's exact explainer, and the GPU's."""
-    return [Explainer(iscam.load_model("photo11", device=device), "exact") for device in ("cpu", "cuda")]
+def test_a_card_that_is_not_there_is_answered_by_those_that_are() -> None:
+    with pytest.raises(
+        ValueError, match=rf"no device cuda:99 .* cpu, cuda, cuda:0(, cuda:\d+){{{torch.cuda.device_count() - 1}}}\.$"
+    ):
+        find_device("cuda:99")
 
 
-@pytest.mark.parametrize("rivals", [None, "nearest:3"])
-@pytest.mark.parametrize("method", METHODS)
-def test_maps(both: list[Explainer], method: str, rivals: str | None) -> None:
-    if rivals is not None and not METHODS[method].class_specific:
-        rivals = None
-    cpu, cuda = (each.explain(each.analyse(CHELSEA), method, rivals=rivals, **BRIEF) for each in both)
-    np.testing.assert_allclose(cuda.heatmap, cpu.heatmap, atol=CLOSE)
-    assert cuda.forward_passes == cpu.forward_passes and cuda.note == cpu.note
-    if cpu.specificity is not None:
-        assert cuda.specificity == pytest.approx(cpu.specificity, abs=CLOSE)
-
-
-@pytest.mark.parametrize("rivals", [None, "nearest:20"])
-@pytest.mark.parametrize("weighting", ["probability", "logit"])
-def test_the_fast_engines_error_holds(both: list[Explainer], weighting: str, rivals: str | None) -> None:
-    fast = both[1].using("fast")
-    found = fast.explain(fast.analyse(CHELSEA), weighting=weighting, rivals=rivals)
-    exact = both[1].explain(both[1].analyse(CHELSEA), weighting=weighting, rivals=rivals)
-    assert found.forward_passes < exact.forward_passes
-    assert np.abs(found.heatmap - exact.heatmap).max() <= found.estimated_error <= 0.03
-
-
-def test_figures(both: list[Explainer]) -> None:
-    metrics = [key for key, row in METRICS.items() if row.needs not in ("box", "grid")]
-    values = []
-    for explainer in both:
-        analysis = explainer.analyse(CHELSEA)
-        found = explainer.explain(analysis, "grad-cam")
-
-        def again(masked: Analysis, explainer: Explainer = explainer, target: int = found.class_index) -> Explanation:
-            return explainer.explain(masked, "grad-cam", target)
-
-        values.append(assess(explainer, analysis, found, metrics, again, steps=8).values)
-        blob = control(analysis, "lafam", found.class_index, found.category)
-        values[-1] |= {"lafam": assess(explainer, analysis, blob, ["deletion"], steps=8).values["deletion"]}
-    assert values[0].keys() == values[1].keys()
-    assert values[1] == pytest.approx(values[0], abs=5e-3)
-
-
-def test_grids_and_random_networks(both: list[Explainer]) -> None:
-    photos = [EXAMPLES / f"{name}.jpg" for name in ("chelsea", "rocket", "coffee", "astronaut")]
-    grids = [grid_of(explainer, [explainer.analyse(photo) for photo in photos]) for explainer in both]
-    assert np.abs(grids[1].probabilities - grids[0].probabilities).max() < 1e-3
-
-    def explain(other: Explainer, analysis: Analysis, steps: int | None) -> Explanation:
-        return other.explain(analysis, "grad-cam", 1)
-
-    rows = list(randomisation(both[1], both[1].analyse(CHELSEA), explain, stages=2))
-    assert len(rows) == 2 and rows[-1].probability < 1
+def test_a_benchmark_tells_the_card_and_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "RUNS", (("is-cam", 10),))
+    monkeypatch.setattr(benchmark, "GROWTH_STEPS", (1, 2))
+    monkeypatch.setattr(passes, "REPEATS", 1)
+    asked = ("--device", "cuda", "--models", "photo11", "--photos", str(EXAMPLES), "--against", "torchcam")
+    assert main(["benchmark", *asked, "--out", str(tmp_path)]) == 0
+    assert torch.cuda.get_device_name() in (tmp_path / "benchmark.md").read_text().splitlines()[0]
+    assert (tmp_path / "benchmark.png").exists()
+    rows = list(csv.DictReader((tmp_path / "benchmark.csv").read_text().splitlines()))
+    assert {row["engine"] for row in rows} == {"fast", "exact", "torchcam"}
+    assert all(0 < float(row["peak_mb"]) < torch.cuda.get_device_properties(0).total_memory / 2**20 for row in rows)
+    assert all(float(row["max_difference"]) < 0.03 for row in rows if row["engine"] == "fast")

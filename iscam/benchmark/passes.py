@@ -28,7 +28,7 @@ def time_passes(model: LoadedModel, trained: bool) -> Iterator[PassTime]:
     for size in SIZES:
         side = round(size * model.geometry.input_size)
         try:
-            times = _in_turn(kinds, torch.randn(PASSES, 3, side, side))
+            times = _in_turn(kinds, torch.randn(PASSES, 3, side, side).to(backend.device))
         except AssertionError:  # torchvision's vision transformers accept one size alone
             continue
         yield PassTime(
@@ -55,6 +55,6 @@ def _in_turn(kinds: Sequence[Callable[[Tensor], Tensor]], images: Tensor) -> lis
         for _ in range(REPEATS):
             for place, run in enumerate(kinds):
                 started = time.perf_counter()
-                run(images)
+                run(images).cpu()  # waits for the device
                 least[place] = min(least[place], time.perf_counter() - started)
     return [1000 * seconds / PASSES for seconds in least]

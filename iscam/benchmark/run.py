@@ -50,8 +50,8 @@ class CountedNetwork(nn.Module):
         return logits
 
 
-def benchmark(models: Sequence[str], photos: Sequence[Path], against: str | None, say: Say) -> Report:
-    """Measure every model on the photos; models whose weights are not here are timed per pass only.
+def benchmark(models: Sequence[str], photos: Sequence[Path], against: str | None, device: str, say: Say) -> Report:
+    """Measure every model on the photos, on a device that is there; without weights here it is timed per pass only.
 
     Raises:
         ValueError: no photos, or torch-cam is wanted and not installed; one sentence.
@@ -60,10 +60,10 @@ def benchmark(models: Sequence[str], photos: Sequence[Path], against: str | None
         raise ValueError("There are no photos to explain: name a folder of pictures with --photos.")
     if against is not None:
         _require_peer()
-    report = Report(machine(against), [], [], [])
+    report = Report(machine(against, device), [], [], [])
     for key in models:
         trained = has_weights(key)
-        model = load_model(key) if trained else load_untrained(MODELS[key])
+        model = load_model(key, device=device) if trained else load_untrained(MODELS[key], device)
         say(f"{model.label}: {'' if trained else 'no weights here, so '}passes")
         report.passes.extend(time_passes(model, trained))
         if trained:
@@ -107,8 +107,8 @@ def _explained(
     exact: NDArray[np.float32] | None,
     layer: str | None = None,
 ) -> tuple[Run, Explanation]:
-    inside = explainer.backend.seconds
-    forget_peak()
+    inside, device = explainer.backend.seconds, explainer.backend.device
+    forget_peak(device)
     started = time.perf_counter()
     explanation = explainer.explain(explainer.analyse(photo, layer), method, steps=steps)
     seconds = time.perf_counter() - started
@@ -123,7 +123,7 @@ def _explained(
         forward_passes=explanation.forward_passes,
         correlation=correlation,
         max_difference=difference,
-        peak_mb=peak_mb(),
+        peak_mb=peak_mb(device),
         estimated_error=explanation.estimated_error,
         outside=seconds - inside,
     )
@@ -136,14 +136,17 @@ def _peer(model: LoadedModel, network: CountedNetwork, photo: Path, method: str,
 
     kind = {"is-cam": ISCAM, "score-cam": ScoreCAM}[method]
     network.rows = 0
-    forget_peak()
+    device = next(network.parameters()).device
+    forget_peak(device)
     started = time.perf_counter()
-    image = model.transforms(read_photo(photo).image)[None]
+    image = model.transforms(read_photo(photo).image)[None].to(device)
     with kind(network, network.network.get_submodule(model.layer)) as extractor, torch.no_grad():
         logits = network(image)
-        extractor(int(logits.argmax()), logits)
+        extractor(int(logits.argmax()), logits)[0].cpu()  # waits for the device
     seconds = time.perf_counter() - started
-    return Run(MapOf(model.key, method, TORCHCAM, steps, photo.name), seconds, network.rows, None, None, peak_mb())
+    return Run(
+        MapOf(model.key, method, TORCHCAM, steps, photo.name), seconds, network.rows, None, None, peak_mb(device)
+    )
 
 
 def _require_peer() -> None:

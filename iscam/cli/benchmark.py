@@ -18,7 +18,8 @@ def run_benchmark(options: argparse.Namespace) -> int:
     make_folder(options.out)
     engine.set_threads()
     photos = find_photos(options.photos)
-    report = benchmark.benchmark(options.models, photos, options.against, lambda line: print(line, flush=True))
+    device = engine.find_device(options.device)
+    report = benchmark.benchmark(options.models, photos, options.against, device, lambda line: print(line, flush=True))
     benchmark.write_report(options.out, report)
     print((options.out / "benchmark.md").read_text(encoding="utf-8"))
     return 0

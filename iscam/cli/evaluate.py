@@ -39,6 +39,7 @@ def evaluate_photos(options: argparse.Namespace) -> int:
     outputs = {show.real_path(options.out / name) for name in evaluation.FILES}
     if lost := [file for file in inputs if file is not None and show.real_path(file) in outputs]:
         raise ValueError(f"{lost[0]} would be overwritten: name another --out.")
+    options.device = engine.find_device(options.device)  # rows are of one device, by whichever name it was asked for
     with evaluation.join_crew(options.device) as crew:
         model = network.load(options)
         for rival in filter(None, map(named_rival, options.rivals)):

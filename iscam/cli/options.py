@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
+from iscam.engine import check_device
 from iscam.methods import DEFAULT_METHODS, METHODS
 from iscam.models import DEFAULT_MODEL, MODELS
 from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS
@@ -79,13 +80,20 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     """Which network is asked, at which layer."""
     parser.add_argument("--model", choices=tuple(MODELS), metavar="KEY", help=f"default {DEFAULT_MODEL}; see `models`")
     parser.add_argument("--layer", help="a layer's name; see `models` for sensible ones")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    _add_device(parser)
     parser.add_argument("--arch", help="the torchvision architecture of --checkpoint, or photo11")
     parser.add_argument("--checkpoint", type=Path, help="your own weights (.safetensors, or a torch state dict)")
     parser.add_argument("--labels", type=Path, help="categories of --checkpoint, one per line")
     parser.add_argument("--input-size", type=_whole(16, 1024), help="side of the network's input in pixels")
     parser.add_argument("--mean", type=_three, metavar="R,G,B")
     parser.add_argument("--std", type=_three_positive, metavar="R,G,B")
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    """Where the network runs."""
+    parser.add_argument(
+        "--device", type=_device, default="cpu", help="cpu (default), cuda, cuda:0, mps, or auto: a GPU if there is one"
+    )
 
 
 def _add_numbers(parser: argparse.ArgumentParser) -> None:
@@ -162,8 +170,16 @@ def _add_benchmark(parser: argparse.ArgumentParser) -> None:
         "--models", type=_models_named, default=(DEFAULT_MODEL,), metavar="KEY,KEY", help=f"default {DEFAULT_MODEL}"
     )
     parser.add_argument("--photos", type=Path, default=EXAMPLES, metavar="DIR", help="default: the examples")
+    _add_device(parser)
     parser.add_argument("--against", choices=("torchcam",), help="a peer to be timed beside, at its defaults")
     parser.add_argument("--out", type=Path, default=Path("iscam-benchmark"), metavar="DIR", help="default %(default)s")
+
+
+def _device(text: str) -> str:
+    try:
+        return check_device(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _models_named(text: str) -> tuple[str, ...]:

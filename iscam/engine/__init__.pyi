@@ -5,9 +5,6 @@ from .aim import Aim as Aim
 from .aim import Side as Side
 from .ascent import Ascent as Ascent
 from .backend import Backend as Backend
-from .backend import has_bf16 as has_bf16
-from .backend import require_device as require_device
-from .backend import set_threads as set_threads
 from .blend import profile as profile
 from .capture import Fold as Fold
 from .capture import ForwardPass as ForwardPass
@@ -16,6 +13,11 @@ from .capture import forward_pass as forward_pass
 from .capture import map_sizes as map_sizes
 from .capture import undisturbed as undisturbed
 from .cells import Cells as Cells
+from .devices import check_device as check_device
+from .devices import device_label as device_label
+from .devices import find_device as find_device
+from .devices import has_bf16 as has_bf16
+from .devices import set_threads as set_threads
 from .fast import Refinement as Refinement
 from .fast import can_spare as can_spare
 from .gradients import Differentiation as Differentiation

@@ -58,7 +58,7 @@ class Ascent:
             variable = place.detach().requires_grad_()
             weights = variable.softmax(0)
             raw = (weights[:, None, None] * activations).sum(0)  # (h, w)
-            _, logits = record(self._network, self._layer, image * make_masks(raw[None], self._forward.size))
+            _, logits = record(self._network, self._layer, image * make_masks(raw[None], self._forward.size).to(image))
             logit = finite(logits)[0, self._class]
             (slope,) = torch.autograd.grad(logit, variable, allow_unused=True, materialize_grads=True)
         return logit.item(), weights.detach(), slope

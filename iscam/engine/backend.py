@@ -7,12 +7,9 @@ folded into the convolutions before them, and, for the rough kind of pass, bfloa
 from __future__ import annotations
 
 import math
-import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,88 +18,29 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from .capture import Fold
-from .streams import held, started, stream_count, unchanged
+from .devices import full_float32, has_bf16
+from .pace import Pace
+from .streams import Batch, Crowd, held, started, stream_count, timed, unchanged
 
-BATCH_SECONDS = 0.12  # a batch is the grain of a stop: aim at half of the 0.25 s that may pass
-SIZES = {"cpu": (1, 4, 8, 16), "cuda": (1, 16, 64, 128)}  # small batches stay in a CPU's caches; few shapes to plan for
-TRIES = 2  # of each size: the first one pays for planning
+SIZES = {
+    "cpu": (1, 4, 8, 16),
+    "mps": (1, 8, 32, 64),
+    "cuda": (1, 16, 64, 128),
+}  # small batches stay in a CPU's caches; few shapes to plan for
 LARGE_BLOCK = 2**25 - 2**13  # bytes; just below the largest threshold
 GAIN = 2.0  # of rough passes over precise ones, where it may not be measured
-RETRY = 16  # batches after which each size is tried once more, then after twice as many, and so on
 
 Make = Callable[[int, int], Tensor]  # rows from, up to -> (B, 3, H, W)
 Keep = Callable[[int, Tensor], object]  # from which row on, their logits (B, K)
 Swap = tuple[dict[str, Any], str, Any]  # a dictionary of a module, a name in it, and what to put there
 
 
-def has_bf16(device: torch.device | str) -> bool:
-    """Whether bfloat16 arithmetic pays on the device (on a CPU: AVX-512 BF16 or AMX; `ISCAM_NO_BF16=1` denies it)."""
-    if os.environ.get("ISCAM_NO_BF16") == "1":
-        return False
-    if torch.device(device).type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-def set_threads() -> None:
-    """Use as many threads as `ISCAM_THREADS` says, if it is set. Raises ValueError if it is no number."""
-    if threads := os.environ.get("ISCAM_THREADS"):
-        if not threads.isdecimal() or int(threads) < 1:
-            raise ValueError(f"ISCAM_THREADS must be a whole number of threads, not {threads!r}.")
-        torch.set_num_threads(int(threads))
-
-
-def require_device(device: str) -> None:
-    """Raises ValueError, one sentence, if the device is not `cpu` or a CUDA device that is there."""
-    if device not in ("cpu", "cuda"):
-        raise ValueError(f"The device must be cpu or cuda, not {device!r}.")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("There is no CUDA device that torch can use here: choose the device cpu.")
-
-
-class Pace:
-    """How many rows go into the next batch: the size that has taken the least time per row, of those that fit in time.
-
-    Every size is tried on the work itself, and again each time twice as much work has been done, because a busy machine may
-    have spoilt a try.
-    """
-
-    def __init__(self, sizes: Sequence[int]) -> None:
-        self._sizes = tuple(sizes)
-        self._best: dict[int, float] = {}  # seconds per row, by size
-        self._tries = dict.fromkeys(self._sizes, 0)
-
-    @property
-    def seconds_per_row(self) -> float:
-        """Of the best size so far; infinite before the first batch."""
-        return min(self._best.values(), default=float("inf"))
-
-    def rows(self, left: int) -> int:
-        """The next batch's rows, when `left` rows are left to run."""
-        smallest, *larger = self._sizes
-        in_time = [size for size in larger if size <= left and size * self._expected(size) <= BATCH_SECONDS]
-        tries = TRIES + int(math.log2(1 + sum(self._tries.values()) / RETRY))
-        for size in (smallest, *in_time):
-            if self._tries[size] < tries:
-                return size
-        return min((smallest, *in_time), key=self._best.__getitem__)
-
-    def _expected(self, size: int) -> float:
-        """Seconds per row in batches of that size, which are taken to gain nothing before they have been tried."""
-        return self._best[size] if self._tries[size] >= TRIES else self.seconds_per_row
-
-    def learn(self, rows: int, seconds: float) -> None:
-        """Take note of a batch."""
-        if rows in self._tries:
-            self._tries[rows] += 1
-            self._best[rows] = min(seconds / rows, self._best.get(rows, float("inf")))
-
-
 class Backend:
     """Passes of one network without gradients, precise (float32) and, where `has_rough`, rough (bfloat16) and cheaper.
 
     `folds` are convolutions, each with the batch norm that alone reads it (see `capture.foldable`); those of another network
-    are left out. The weights are read once, when a kind of pass is first used. `seconds` counts the time in the network.
+    are left out. The weights are read once, when a kind of pass is first used. `seconds` counts the time in the network, of a
+    batch beside others its part.
     With a `batch`, all batches have so many rows, and rough passes are taken to be GAIN times as fast as precise ones, so
     that which passes are run does not depend on how long they take.
     """
@@ -117,13 +55,13 @@ class Backend:
         self.has_rough = has_bf16(self.device)
         self._timed = batch is None
         self.seconds = 0.0
-        self._counted = 0.0  # until when, by the clock
         parts = set(network.modules())
         self._folds = tuple(fold for fold in folds if parts.issuperset(fold))
         self._swaps: dict[bool, list[Swap]] = {}
         self._paces: dict[str, Pace] = {}
         self._streams = stream_count(self.device)
-        self._separable = self._streams == 1  # whether it is known to how many streams the network may be shown
+        self._crowd = Crowd(self._streams)
+        self._separable = self._streams == 1  # whether it is known that the network bears several passes at once
 
     @property
     def description(self) -> str:
@@ -167,14 +105,15 @@ class Backend:
         on_the_way: dict[Future[Batch], int] = {}  # and the first row of each
 
         def run(start: int, stop: int) -> Batch:
+            images = make(start, stop).contiguous(memory_format=torch.channels_last)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=rough):
-                return timed(lambda: self.network(make(start, stop).contiguous(memory_format=torch.channels_last)))
+                return timed(partial(self.network, images), self._crowd)
 
         def take(batch: Future[Batch]) -> None:
             start = on_the_way.pop(batch)
-            keep(start, self._learnt(kind, batch.result()))
+            keep(start, self._learnt(kind, batch.result(), self._streams))
 
-        with swapped(self._swaps[rough]):
+        with swapped(self._swaps[rough]), full_float32():
             try:
                 while begun < total or on_the_way:
                     yield
@@ -189,8 +128,9 @@ class Backend:
                     for batch in wait(on_the_way, return_when=FIRST_COMPLETED).done:
                         take(batch)
                     if before is not None:
-                        self._separable, alike = True, unchanged(before, held(self.network))
-                        self._streams = self._streams if alike else 1
+                        self._separable = True
+                        if not unchanged(before, held(self.network)):
+                            self._streams, self._crowd = 1, Crowd(1)
             except GeneratorExit:
                 for batch in tuple(on_the_way):
                     if not batch.cancel():
@@ -200,33 +140,15 @@ class Backend:
                 wait([batch for batch in on_the_way if not batch.cancel()])
 
     def timed(self, kind: str, run: Callable[[], Tensor]) -> Tensor:
-        """The logits (B, K) that `run` gives, in float32; the time it takes sets the pace of its kind."""
-        return self._learnt(kind, timed(run))
+        """The logits (B, K) that `run` gives, in float32 and on the processor; its time sets the pace of its kind."""
+        with full_float32():
+            return self._learnt(kind, timed(run, Crowd(1)), 1)
 
-    def _learnt(self, kind: str, batch: Batch) -> Tensor:
-        self.pace(kind).learn(len(batch.logits), batch.ended - batch.started)
-        self.seconds += max(0.0, batch.ended - max(batch.started, self._counted))  # of batches side by side once
-        self._counted = max(batch.ended, self._counted)
+    def _learnt(self, kind: str, batch: Batch, streams: int) -> Tensor:
+        if batch.crowded:
+            self.pace(kind).learn(len(batch.logits), batch.seconds)
+        self.seconds += batch.seconds / streams
         return batch.logits
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Logits (B, K) of a batch, in float32, and when it began and ended, by `time.perf_counter`."""
-
-    logits: Tensor
-    started: float
-    ended: float
-
-
-def timed(run: Callable[[], Tensor]) -> Batch:
-    """Run a batch, without gradients."""
-    started = time.perf_counter()
-    with torch.no_grad():
-        logits = run().float()
-        if logits.is_cuda:
-            torch.cuda.synchronize()
-    return Batch(logits, started, time.perf_counter())
 
 
 def _swaps(network: nn.Module, folds: Sequence[Fold], rough: bool) -> list[Swap]:

@@ -16,12 +16,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .devices import full_float32
+
 Fold = tuple[nn.Conv2d, nn.BatchNorm2d]  # a convolution, and the batch norm that alone reads it
 
 
 @dataclass(frozen=True, eq=False)
 class ForwardPass:
-    """What one pass leaves: image (1, 3, H, W), activations (C, h, w) of the layer, logits (K,)."""
+    """What one pass leaves: image (1, 3, H, W), activations (C, h, w) of the layer, logits (K,).
+
+    The image is where the network is. The others are on the processor, as are all scores: what is worked out of them is
+    little, some of it needs float64, which not every GPU has, and a GPU is slow at many small steps.
+    """
 
     image: Tensor
     activations: Tensor
@@ -35,12 +41,13 @@ class ForwardPass:
 
 @contextmanager
 def undisturbed(network: nn.Module) -> Iterator[None]:
-    """Run the body with every module in eval mode, then put each module's mode back."""
+    """Run the body with every module in eval mode and in full float32, then put each module's mode and the precision back."""
     training = [module for module in network.modules() if module.training]
     for module in training:
         module.training = False
     try:
-        yield
+        with full_float32():
+            yield
     finally:
         for module in training:
             module.training = True
@@ -101,15 +108,15 @@ def forward_pass(network: nn.Module, layer: str, image: Tensor) -> ForwardPass:
     """
     with torch.no_grad(), undisturbed(network):
         output, logits = record(network, layer, image)
-        activations = as_maps(output)[0].contiguous()
+        activations = as_maps(output)[0].contiguous().cpu()
     if activations.shape[1:].numel() == 1:
         raise ValueError(f"The layer {layer!r} has a map of a single position: choose an earlier layer.")
-    return ForwardPass(image, activations, logits[0])
+    return ForwardPass(image, activations, logits[0].cpu())
 
 
 def gradients(network: nn.Module, layer: str, image: Tensor, sides: Sequence[Sequence[int]]) -> list[Tensor]:
     """d logit / d activations, (C, h, w), of the mean logit of some classes, for each of several such sides; zeros where it
-    does not depend on the layer. All by one forward pass.
+    does not depend on the layer. All by one forward pass; as activations, they are on the processor.
 
     Works on networks whose parameters are frozen, and touches no parameter's `.grad`.
     """
@@ -120,7 +127,7 @@ def gradients(network: nn.Module, layer: str, image: Tensor, sides: Sequence[Seq
             torch.autograd.grad(score, output, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
             for score in scores
         ]
-        return [as_maps(gradient)[0].detach() for gradient in found]
+        return [as_maps(gradient)[0].detach().cpu() for gradient in found]
 
 
 def foldable(network: nn.Module, image: Tensor) -> tuple[Fold, ...]:

@@ -114,14 +114,14 @@ class Refinement:
             z = self._z[number]
         else:
             self._look()
-            z = torch.full((len(self._channels),), torch.nan, device=self._channels.places.device)
+            z = torch.full((len(self._channels),), torch.nan)
             for found in self._scores[number].low[1:]:  # the higher the rung, the better
                 z = found.where(~found.isnan(), z)
         return self._everywhere(z)
 
     def _everywhere(self, z: Tensor) -> Tensor:
         """The average scores (C,) of all channels of the layer, from z of the live ones."""
-        found = torch.full((self._layer_channels,), torch.nan, device=z.device)
+        found = torch.full((self._layer_channels,), torch.nan)
         found[self._channels.places] = averaged(z, self._scale)
         return found
 
@@ -198,12 +198,12 @@ class Refinement:
             audited = [(known.rungs[known.audit].probes, channel) for channel in pilots[:AUDITED]]
             yield from self._send(ROUGH, audited)
             yield from self._send(PRECISE, audited)
-        self._learn(torch.tensor(pilots, device=self._channels.places.device))
+        self._learn(torch.tensor(pilots))
 
     def _pilots(self) -> list[int]:
         """The channels that seem to carry the map, and some of the others, each for the same part of what is left."""
         maps = self._channels.maps
-        size = torch.zeros(len(maps), dtype=torch.double, device=maps.device)  # (C,)
+        size = torch.zeros(len(maps), dtype=torch.double)  # (C,)
         for scores in self._scores:
             z = scores.low[1].where(~scores.low[1].isnan(), -torch.inf)
             weights = normed_weights(z, self._scale)
@@ -263,7 +263,7 @@ class Refinement:
     def _cost(self, kind: str, probes: Sequence[Probe]) -> Tensor:
         """What it takes (C,), in rough passes, to run the probes of the channels that have not been run; at least 1."""
         places = self._channels.places
-        missing = torch.zeros(len(places), device=places.device)
+        missing = torch.zeros(len(places))
         for probe in probes:
             run = self._table.evaluated(probe)[places]
             if kind == EITHER and self._has_rough:
@@ -291,7 +291,4 @@ class Refinement:
                     pairs[place, wanted] = None
         kinds = list(dict.fromkeys(probe for _, probe in pairs))
         places = [(place, kinds.index(probe)) for place, probe in pairs]
-        device = self._channels.places.device
-        yield from self._scorer.run(
-            kinds, torch.tensor(places, dtype=torch.long, device=device).reshape(len(places), 2), blank
-        )
+        yield from self._scorer.run(kinds, torch.tensor(places, dtype=torch.long).reshape(len(places), 2), blank)

@@ -115,7 +115,7 @@ class Foresight:
         both = standing.rough[audit] & standing.fine[audit]
         wanted = ~standing.fine[audit] & ~self._exact
         if wanted.any():
-            constant = torch.ones(len(z), 1, dtype=torch.double, device=z.device)  # (C, 1)
+            constant = torch.ones(len(z), 1, dtype=torch.double)  # (C, 1)
             mean = self._krige((ROUND, audit), shift.double(), both, wanted, constant, ROUNDING, ROUND_GUESS)
             shift = shift.masked_scatter(wanted, mean.float())
         wanted = standing.fine[audit] & standing.has[full] & ~self._exact
@@ -150,7 +150,7 @@ class Foresight:
             variance = (BETWEEN_POINTS * change.std()) ** 2
             field = self._known.channels.field
             field = MINGLED * field + (1 - MINGLED) * torch.eye(len(field)).to(field)  # (C, C)
-            self.gaps.append(Gap((INTERPOLATE, last), torch.arange(len(field), device=field.device), variance * field))
+            self.gaps.append(Gap((INTERPOLATE, last), torch.arange(len(field)), variance * field))
 
     def _krige(
         self,

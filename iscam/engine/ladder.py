@@ -62,7 +62,7 @@ def learnt(rung: Rung, blank: Tensor, logits: Tensor, points: Tensor) -> Rung:
     wanted = (points - blank).flatten(1) * weights  # (M, C * K)
     products = given @ given.T
     ridge = (FAITH * products.diagonal().mean()).clamp_min(1e-12)
-    prior = rung.mix[:, 1:].to(logits.device)
+    prior = rung.mix[:, 1:]
     shares = torch.linalg.solve(
         products + ridge * torch.eye(len(products)).to(ridge), given @ wanted.T + ridge * prior.T
     ).T
@@ -119,7 +119,7 @@ def _alike(known: Sequence[Probe], targets: Sequence[Probe]) -> Tensor:
 def average(rung: Rung, blank: Tensor, logits: Tensor, columns: Sequence[int], scale: str) -> Tensor:
     """Average scores (C, D) of the classes in some columns, from logits of a blank photo (K,) and of the rung's probes
     (n, C, K)."""
-    mix = rung.mix.to(logits.device)
+    mix = rung.mix
     if scale == "logit":
         shares = mix.mean(0)
         return shares[0] * blank[columns] + (shares[1:, None, None] * logits[:, :, columns]).sum(0)

@@ -175,7 +175,7 @@ def masked_rows(forward: ForwardPass, probes: Sequence[Probe], channels: Tensor,
     """
     image = forward.image.contiguous(memory_format=torch.channels_last)  # (1, 3, H, W), and so are the rows then
     distinct, inverse = torch.unique_consecutive(channels, return_inverse=True)  # (u,), (B,)
-    masks = make_masks(forward.activations[distinct], forward.size)  # (u, H, W)
+    masks = make_masks(forward.activations[distinct].to(image.device), forward.size)  # (u, H, W)
     multipliers = torch.tensor([probe.multiplier for probe in probes], device=image.device)  # (B,)
     rows: Tensor = image * (masks[inverse] * multipliers[:, None, None])[:, None]  # (B, 3, H, W)
     for row, probe in enumerate(probes):

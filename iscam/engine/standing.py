@@ -75,7 +75,7 @@ class Standing:
         places = known.channels.places
 
         def every(rung: Rung, *kinds: bool) -> Tensor:
-            stands = torch.ones(len(places), dtype=torch.bool, device=places.device)
+            stands = torch.ones(len(places), dtype=torch.bool)
             for probe in rung.probes:
                 runs = [known.table.evaluated(probe.roughly() if rough else probe)[places] for rough in kinds]
                 stands &= torch.stack(runs).any(0)
@@ -97,7 +97,7 @@ class SideScores:
         self._known, self._scale = known, scale
         self._columns = [known.table.column(index) for index in side]
         places = known.channels.places
-        self._low = torch.full((len(known.rungs), len(places), len(side)), torch.nan, device=places.device)  # (R, C, D)
+        self._low = torch.full((len(known.rungs), len(places), len(side)), torch.nan)  # (R, C, D)
         self._high = self._low.clone()  # (R, C, D)
         self._over = totals(self._low[0], scale)  # (D,)
         self.low, self.high = self._low[..., 0], self._high[..., 0]

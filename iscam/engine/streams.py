@@ -6,45 +6,69 @@ barrier between the threads in every layer, and a busy neighbour holds up only o
 
 from __future__ import annotations
 
-import math
 import os
+import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Lock
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-T = TypeVar("T")
+from .devices import quota
 
-CGROUPS = Path("/sys/fs/cgroup")
+T = TypeVar("T")
 
 
 def stream_count(device: torch.device) -> int:
-    """How many batches run at once on a device: on a CPU as many as torch has threads, and the container's quota has cores."""
-    return min(torch.get_num_threads(), quota() or math.inf) if device.type == "cpu" else 1  # type: ignore[return-value]
+    """How many batches run at once on a device: on a CPU as many as there are threads for torch."""
+    return min(torch.get_num_threads(), quota() or sys.maxsize) if device.type == "cpu" else 1
 
 
-def quota(groups: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> int | None:
-    """How many cores the container may keep busy, of a part of one a whole; None if nothing is said (cgroup v2, `cpu.max`)."""
+class Crowd:
+    """Counts the batches that run at the same time, of at most so many."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._running, self._lock = most, 0, Lock()
+
+    def join(self) -> bool:
+        """A batch begins; whether all streams are busy now."""
+        with self._lock:
+            self._running += 1
+            return self._running == self._most
+
+    def leave(self) -> bool:
+        """A batch ends; whether all streams were busy until now."""
+        with self._lock:
+            self._running -= 1
+            return self._running == self._most - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Logits (B, K) of a batch, in float32 and on the processor, and how long it took.
+
+    `crowded` is whether no stream was idle then: how long a batch takes alone says little of how long it takes beside others.
+    """
+
+    logits: Tensor
+    seconds: float
+    crowded: bool
+
+
+def timed(run: Callable[[], Tensor], crowd: Crowd) -> Batch:
+    """Run a batch, without gradients."""
+    begun, crowded = time.perf_counter(), crowd.join()
     try:
-        paths = [line.rstrip("\n").split("::")[1] for line in own.read_text().splitlines() if line.startswith("0::")]
-    except OSError:
-        return None
-    found: list[float] = []
-    for path in paths:
-        here = groups / path.strip("/")
-        for group in (here, *here.parents):
-            try:
-                limit, period = (group / "cpu.max").read_text().split()
-            except (OSError, ValueError):
-                continue
-            if limit != "max":
-                found.append(int(limit) / int(period))
-    return max(1, math.ceil(min(found))) if found else None
+        with torch.no_grad():
+            logits = run().float().cpu()  # waits for the device
+    finally:
+        crowded = crowd.leave() and crowded
+    return Batch(logits, time.perf_counter() - begun, crowded)
 
 
 def started(streams: int, task: Callable[[], T]) -> Future[T]:

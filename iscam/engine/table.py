@@ -26,7 +26,7 @@ class ScoreTable:
         self._ranking = photo_logits.argsort(descending=True)  # (K,)
         self._channels = channels
         self._limit = limit
-        self._classes = torch.arange(len(photo_logits), device=photo_logits.device)  # the kept columns
+        self._classes = torch.arange(len(photo_logits))  # the kept columns
         self._blocks: dict[Probe, Tensor] = {}  # (C, kept classes + 1), the last column being log-sum-exp
         self._evaluated: dict[Probe, Tensor] = {}  # bool (C,)
         self.photo = photo_logits  # (K,)
@@ -55,7 +55,7 @@ class ScoreTable:
                 f"The scores of {len(set(wanted))} classes would take too much memory: hold the class against fewer rivals "
                 "(nearest:20), or take fewer steps."
             )
-        if not bool(torch.isin(torch.tensor(wanted, device=self._classes.device), self._classes).all()):
+        if not bool(torch.isin(torch.tensor(wanted), self._classes).all()):
             self._forget(self._blocks.keys())
             self._keep_classes(wanted, len(self._classes))
         if self._width(probes) < min(len(self._classes), FEWEST_CLASSES):
@@ -64,10 +64,8 @@ class ScoreTable:
             self._keep_classes(wanted, self._width(probes))
         for probe in probes:
             if probe not in self._blocks:
-                self._blocks[probe] = torch.zeros(
-                    self._channels, len(self._classes) + 1, device=self._classes.device
-                )  # (C, kept classes + 1)
-                self._evaluated[probe] = torch.zeros(self._channels, dtype=torch.bool, device=self._classes.device)
+                self._blocks[probe] = torch.zeros(self._channels, len(self._classes) + 1)  # (C, kept classes + 1)
+                self._evaluated[probe] = torch.zeros(self._channels, dtype=torch.bool)
 
     def _width(self, probes: Sequence[Probe]) -> int:
         """How many classes fit beside log-sum-exp, when there is room for these probes and for the known ones."""
@@ -85,7 +83,7 @@ class ScoreTable:
         positions = {index: position for position, index in enumerate(self._classes.tolist())}
         columns = [positions[index] for index in kept if index in positions]
         self._blocks = {probe: block[:, [*columns, -1]] for probe, block in self._blocks.items()}
-        self._classes = torch.tensor(kept, device=self._classes.device)
+        self._classes = torch.tensor(kept)
 
     # What is known
 
@@ -98,7 +96,7 @@ class ScoreTable:
         """For which channels a probe has been run: bool (C,)."""
         if probe in self._evaluated:
             return self._evaluated[probe]
-        return torch.zeros(self._channels, dtype=torch.bool, device=self._classes.device)
+        return torch.zeros(self._channels, dtype=torch.bool)
 
     def missing(self, probes: Sequence[Probe]) -> Tensor:
         """Which pairs have not been run: bool (n, C)."""
@@ -115,7 +113,7 @@ class ScoreTable:
     def averages(self, passes: Passes, classes: Sequence[int]) -> Tensor:
         """The scores of some classes averaged over the probes: (C, D), NaN for channels that have not had all of them."""
         columns = [self.column(index) for index in classes]
-        total = torch.zeros(self._channels, len(columns), device=self._classes.device)
+        total = torch.zeros(self._channels, len(columns))
         for probe, share in zip(passes.probes, passes.shares, strict=True):
             logits = self._blocks[probe][:, columns]  # (C, D)
             total += share * (logits if passes.scale == "logit" else (logits - self._blocks[probe][:, -1:]).exp())

@@ -166,7 +166,7 @@ def silencing(channels: Tensor) -> Change:
 
     def change(output: Tensor) -> Tensor:
         changed = output.clone()
-        rows = torch.arange(len(channels), device=channels.device)
+        rows = torch.arange(len(channels))
         as_maps(changed)[rows, channels] = 0  # a view: the class token, if any, is left alone
         return changed
 

@@ -56,12 +56,12 @@ class Trajectories:
         runs = torch.stack([self._known(multiplier) for multiplier in everywhere])  # (m, C)
         patterns, members = runs.unique(dim=1, return_inverse=True)  # type: ignore[no-untyped-call]
         blank, column = self._table.blank_distribution(), self._table.column(class_index)
-        curves = torch.full((len(multipliers), len(members)), torch.nan, device=blank.device)
+        curves = torch.full((len(multipliers), len(members)), torch.nan)
         for number, pattern in enumerate(patterns.T.tolist()):
             known = [multiplier for multiplier, run in zip(everywhere, pattern, strict=True) if run]
             if not known:
                 continue
-            mix = self._mix(known, multipliers, blank).to(blank)  # (N, 1 + n)
+            mix = self._mix(known, multipliers, blank)  # (N, 1 + n)
             for part in (members == number).nonzero()[:, 0].split(CHANNELS_AT_ONCE):
                 given = self._logits(known, part)  # (n, c, W)
                 mixed = torch.einsum("mn,ncw->mcw", mix[:, 1:], given) + (mix[:, :1] * blank)[:, None]  # (N, c, W)
@@ -78,7 +78,7 @@ class Trajectories:
         rung = Rung(tuple(Probe(multiplier) for multiplier in known), lines(known, points))
         rung = learnt(rung, blank, shown[: len(known)], shown[len(known) :])
         start = torch.eye(1, 1 + len(known))  # the blank photo, from which the lines between the points begin
-        return lines(points, multipliers) @ torch.cat([start, rung.mix.cpu()])
+        return lines(points, multipliers) @ torch.cat([start, rung.mix])
 
     def _known(self, multiplier: float) -> Tensor:
         """Which channels have been run at a multiplier, precisely or, if that will do, roughly: bool (C,)."""
@@ -92,7 +92,7 @@ class Trajectories:
         width = len(table.blank_distribution())
         for multiplier in multipliers:
             probe = Probe(multiplier)
-            logits = torch.full((len(channels), width), torch.nan, device=channels.device)  # (c, W)
+            logits = torch.full((len(channels), width), torch.nan)  # (c, W)
             for kind in (probe.roughly(), probe) if self._rough else (probe,):
                 if kind in table.probes:
                     run = table.evaluated(kind)[channels]
@@ -122,7 +122,7 @@ def partial_weights(curves: Tensor, final: Tensor, scale: str) -> Tensor:
     Channels are moved on the scale of `ladder.py`, on which predictions err alike everywhere along the path. One that was
     never run moves as the others do on average.
     """
-    counts = torch.arange(1, len(curves) + 1).to(curves.device)[:, None]  # (N, 1)
+    counts = torch.arange(1, len(curves) + 1)[:, None]  # (N, 1)
     ran = ~curves[-1].isnan()  # (C,)
     if scale == "logit":
         z = curves.double().cumsum(0) / counts  # (N, C)

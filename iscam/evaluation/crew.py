@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed
 
-from iscam.engine import require_device
+from iscam.engine import device_label, find_device
 from iscam.show import versions
 
 T = TypeVar("T")
@@ -50,8 +50,11 @@ class Crew:
 
 @contextmanager
 def join_crew(device: str) -> Iterator[Crew]:
-    """The processes that `torchrun` has started, or this one alone. Raises ValueError, a sentence, if they cannot work."""
-    require_device(device)
+    """The processes that `torchrun` has started, or this one alone; on `cuda` each has a GPU of its own.
+
+    Raises:
+        ValueError: they cannot work, or there are too few GPUs; one sentence.
+    """
     size = os.environ.get("WORLD_SIZE", "1")
     if size == "1":
         yield Crew()
@@ -59,7 +62,7 @@ def join_crew(device: str) -> Iterator[Crew]:
     if not size.isdigit() or not {"RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
         raise ValueError(f"WORLD_SIZE is {size!r}, but torchrun has not started this: unset it, or use torchrun.")
     if device == "cuda":
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(find_device(f"cuda:{os.environ['LOCAL_RANK']}"))
     distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield Crew(distributed.get_rank(), distributed.get_world_size())
@@ -72,6 +75,6 @@ def machine(crew: Crew, device: str) -> dict[str, object]:
     return {
         "processes": crew.size,
         "machine": platform.processor() or platform.machine(),
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "device": device_label(device),
         "versions": versions(),
     }

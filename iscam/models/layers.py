@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from iscam.engine import forward_pass, map_sizes
 from iscam.images import Geometry
@@ -36,14 +37,17 @@ def find_layers(arch: str, network: nn.Module, geometry: Geometry) -> ModelSpec:
 
 
 def linear_head(network: nn.Module, layer: str, image: Tensor) -> Tensor | None:
-    """The weight (K, C) of the last linear layer, if that layer on the pooled maps gives the network's logits."""
+    """The weight (K, C) of the last linear layer, on the processor, if the layer on the pooled maps gives the network's
+    logits."""
     linears = [module for module in network.modules() if isinstance(module, nn.Linear)]
     forward = forward_pass(network, layer, image)
     if not linears or linears[-1].in_features != len(forward.activations):
         return None
-    with torch.no_grad():
-        logits = linears[-1](forward.activations.mean((1, 2)))
-    if logits.shape != forward.logits.shape or not linears[-1].weight.any():
+    own: tuple[Tensor, Tensor | None] = linears[-1].weight, linears[-1].bias
+    weight, bias = (None if values is None else values.detach().cpu() for values in own)
+    assert weight is not None
+    logits = linear(forward.activations.mean((1, 2)), weight, bias)
+    if logits.shape != forward.logits.shape or not weight.any():
         return None  # an untrained head of zeros would agree with anything
     same = torch.allclose(logits, forward.logits, rtol=1e-3, atol=1e-4)
-    return linears[-1].weight.detach() if same else None
+    return weight if same else None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from iscam.engine import check_device, find_device
+
 from .table import BUNDLED, DEFAULT_MODEL, MODELS
 
 if TYPE_CHECKING:
@@ -30,10 +32,10 @@ def load_model(
         checkpoint: weights only (.safetensors, or a torch file with a state dict; never arbitrary pickles).
         labels: a text file with one category per line.
         input_size, mean, std: how the checkpoint's network was fed, if not as torchvision feeds the architecture.
-        device: `cpu` or `cuda`.
+        device: `cpu`, `cuda`, `cuda:0` or another number, `mps`, or `auto`, which is a GPU if torch can use one here.
 
     Raises:
-        ValueError: unknown names, or a checkpoint or labels that do not fit; one sentence.
+        ValueError: unknown names, a device that is not there, or a checkpoint or labels that do not fit; one sentence.
         OSError: weights that cannot be read or fetched; names the file and the cache folder.
 
     >>> import iscam
@@ -52,13 +54,12 @@ def load_model(
             raise ValueError(f"There is no model {key!r}: choose one of {', '.join(MODELS)}.")
     elif arch is None or checkpoint is None:
         raise ValueError("Your own weights need both an architecture (arch) and a checkpoint file.")
-    from iscam.engine import require_device
-
+    check_device(device)
     from .checkpoint import load_checkpoint
     from .photo11 import load_bundled
     from .torchvision import load_torchvision
 
-    require_device(device)
+    device = find_device(device)
     if arch is None or checkpoint is None:
         return load_bundled(device) if key == BUNDLED else load_torchvision(MODELS[key], device)
     return load_checkpoint(arch, Path(checkpoint), labels, input_size, mean, std, device)

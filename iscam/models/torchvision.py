@@ -31,11 +31,11 @@ def load_torchvision(spec: ModelSpec, device: str) -> LoadedModel:
     return describe(network, spec, tuple(weights.meta["categories"]), geometry, transforms, file, device)
 
 
-def load_untrained(spec: ModelSpec) -> LoadedModel:
+def load_untrained(spec: ModelSpec, device: str) -> LoadedModel:
     """A torchvision model with random weights, whose maps mean nothing: passes can be timed with it."""
     network, geometry = build(spec.key), default_geometry(spec.key)
     categories = tuple(torchvision.models.get_model_weights(spec.key).DEFAULT.meta["categories"])
-    return describe(network, spec, categories, geometry, make_transforms(geometry, MEAN, STD), None)
+    return describe(network, spec, categories, geometry, make_transforms(geometry, MEAN, STD), None, device)
 
 
 def imagenet_categories() -> tuple[str, ...]:

@@ -95,7 +95,7 @@ def integrate(
         analysis, "is-cam", target, None, steps, path, weighting, progress=progress, stop=stop
     )
     forward, index = analysis.forward, explanation.class_index
-    final = torch.as_tensor(explanation.weights, device=forward.activations.device)  # (C,)
+    final = torch.as_tensor(explanation.weights)  # (C,)
     channels, shares = _strongest(final, forward.activations)  # (T,), (T,)
     multipliers = integration_path(path, steps).multipliers
     points = _spread(multipliers)
@@ -112,16 +112,14 @@ def integrate(
     changes = torch.cat([heatmaps[:1].mean((1, 2)), heatmaps.diff(dim=0).abs().mean((1, 2))])  # (N,)
     carriers = Carriers(
         channels=tuple(channels.tolist()),
-        weights=final[channels].cpu().numpy(),
-        shares=shares.cpu().numpy(),
-        masks=make_masks(forward.activations[channels], size).cpu().numpy(),
+        weights=final[channels].numpy(),
+        shares=shares.numpy(),
+        masks=make_masks(forward.activations[channels], size).numpy(),
         points=(0.0, *points),
-        probabilities=seen.probabilities(index).cpu().numpy(),
+        probabilities=seen.probabilities(index).numpy(),
     )
     outcome = Outcome(time.perf_counter() - started, rows, explanation.estimated_error, complete)
-    return Integration(
-        explanation.target, multipliers, heatmaps.cpu().numpy(), changes.cpu().numpy(), carriers, outcome
-    )
+    return Integration(explanation.target, multipliers, heatmaps.numpy(), changes.numpy(), carriers, outcome)
 
 
 def _run(

@@ -75,7 +75,7 @@ def mean_map(activations: Tensor, size: tuple[int, int], seed: int) -> Tensor:
     """The mean of the layer's activations: where it finds something, of no class (LaFAM, arXiv 2407.06059)."""
     from iscam.drawing import as_heatmap
 
-    return as_heatmap(activations.mean(0), size).cpu()
+    return as_heatmap(activations.mean(0), size)
 
 
 def opti_cam(network: nn.Module, layer: str, forward: ForwardPass, class_index: int) -> Ascent:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def pearson(one: Tensor, other: Tensor) -> float:
     """The correlation of two maps, or of as many numbers, -1..1; 0 if one of them is constant."""
-    a, b = (values.double().flatten() - values.double().mean() for values in (one, other))
+    a, b = (values.flatten() - values.mean() for values in (one.cpu().double(), other.cpu().double()))
     size = float(a.norm() * b.norm())
     return min(1.0, max(-1.0, float(a @ b) / size)) if size > 0 else 0.0
 

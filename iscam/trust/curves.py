@@ -68,7 +68,7 @@ def _curve(
     fractions = np.linspace(0, 1, steps + 1)
     starts = range(0, steps + 1, AT_ONCE)
     parts = [fractions[start : start + AT_ONCE].tolist() for start in starts]
-    scores = [score(perturbed(image, heatmap, part)).double().cpu().numpy() for part in parts]
+    scores = [score(perturbed(image, heatmap, part)).double().numpy() for part in parts]
     return Curve(fractions, np.concatenate(scores))
 
 
@@ -110,5 +110,5 @@ def step_correlation(changes: NDArray[np.float64], heatmap: Tensor) -> float:
     if constant(heatmap):
         return 0.0
     steps = taken_at(heatmap, len(changes)).flatten() - 1  # (H * W,)
-    sums = torch.bincount(steps, heatmap.flatten().double(), len(changes))  # (S,)
-    return pearson(torch.from_numpy(changes), sums.cpu())
+    sums = torch.bincount(steps.cpu(), heatmap.flatten().cpu().double(), len(changes))  # (S,)
+    return pearson(torch.from_numpy(changes), sums)

@@ -93,9 +93,9 @@ def ceiling(
         target=explainer.prediction(analysis, class_index),
         rivals=(),
         signed=False,
-        weights=ascent.weights.cpu().numpy(),
-        raw=raw.cpu().numpy(),
-        heatmap=as_heatmap(raw, forward.size).cpu().numpy(),
+        weights=ascent.weights.numpy(),
+        raw=raw.numpy(),
+        heatmap=as_heatmap(raw, forward.size).numpy(),
         outcome=Outcome(time.perf_counter() - started, ascent.rows, ascent.error, complete),
         note="" if complete else "Stopped before all passes were done.",
     )

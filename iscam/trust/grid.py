@@ -53,7 +53,7 @@ def grid_of(explainer: Explainer, analyses: Sequence[Analysis]) -> Analysis:
     down, across = height // 2, width // 2
     sizes = [(h, w) for h in (down, height - down) for w in (across, width - across)]
     parts = [
-        interpolate(each.forward.image, size=size, mode="bilinear", antialias=True)
+        interpolate(each.forward.image.cpu(), size=size, mode="bilinear", antialias=True)
         for each, size in zip(analyses, sizes, strict=True)
     ]
     image = torch.cat([torch.cat(parts[:2], dim=3), torch.cat(parts[2:], dim=3)], dim=2)  # (1, 3, H, W)

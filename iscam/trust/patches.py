@@ -31,7 +31,7 @@ def single_deletion(score: Score, image: Tensor, heatmap: Tensor) -> float:
     rows = image.repeat(len(places), 1, 1, 1)
     for row, (down, across) in zip(rows, places, strict=True):
         row[:, down, across] = 0
-    sums = torch.stack([heatmap[place].double().sum() for place in places])
+    sums = torch.stack([heatmap[place].cpu().double().sum() for place in places])
     return spearman(-score(rows), sums)
 
 

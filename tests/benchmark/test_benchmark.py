@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from iscam.__main__ import main
-from iscam.benchmark import passes, report
+from iscam.benchmark import machine, passes, report
 from iscam.benchmark import run as benchmark
 from iscam.benchmark.figures import Growth, MapOf, PassTime, Report, Run
 from tests.conftest import ROOT
@@ -128,8 +129,49 @@ def test_a_missing_peer_gets_a_sentence(
     assert "pip install torchcam" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--models", "alexnet"], ["--against", "captum"], ["--models", ","]])
+@pytest.mark.parametrize(("key", "loader"), [("photo11", "load_model"), ("squeezenet1_1", "load_untrained")])
+def test_the_device_that_is_asked_for_is_loaded_on(
+    key: str, loader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With weights and without; `auto` is a device that is there by then."""
+
+    def load(*named: object, **options: object) -> None:
+        raise ValueError(f"{named[1:]} {options}")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(benchmark, loader, load)
+    for asked, found in (("auto", "mps"), ("mps", "mps"), ("cpu", "cpu")):
+        assert main(["benchmark", "--models", key, "--device", asked]) == 2
+        assert f"'{found}'" in capsys.readouterr().err
+    assert main(["benchmark", "--device", "cuda:0"]) == 2
+    assert "There is no device cuda:0 that torch can use here: choose one of cpu, mps." in capsys.readouterr().err
+
+
+def test_the_machine_is_told_with_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The card first, with the peak of its memory; of the processor alone, and of MPS, which has no other, the process's."""
+    forgotten: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda name: f"card {name}")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", forgotten.append)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 * 2**20)
+    monkeypatch.delenv("ISCAM_NO_BF16", raising=False)
+    card, processor = torch.device("cuda:1"), torch.device("cpu")
+    told = machine.machine(None, "cuda:1")
+    assert told.startswith("card cuda:1; ") and ", with bfloat16; " in told
+    assert told.endswith("; peak memory of the GPU per map, in MB")
+    assert forgotten == [card] and machine.peak_mb(card) == 3
+    assert machine.machine(None, "mps").startswith("mps; ") and "GPU" not in machine.machine(None, "cpu")
+    assert machine.peak_mb(processor) > 200
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--models", "alexnet"], ["--device", "gpu"], ["--against", "captum"], ["--models", ","]]
+)
 def test_unknown_names_are_refused_at_once(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["benchmark", *arguments])
-    assert "choose from" in capsys.readouterr().err or arguments[1] == ","
+    complaint = capsys.readouterr().err
+    assert "choose from" in complaint or "name at least one" in complaint or "The device must be" in complaint

@@ -392,7 +392,7 @@ WRONG: dict[str, tuple[list[str], Iterable[str]]] = {
     "unknown path": (["--path", "round"], ["cumulative", "linear"]),
     "unknown weighting": (["--weighting", "loud"], ["probability", "logit"]),
     "unknown engine": (["--engine", "steam"], ["exact"]),
-    "unknown device": (["--device", "tpu"], ["cpu", "cuda"]),
+    **{f"device {d}": (["--device", d], ["cpu", "cuda:0", "mps", "auto"]) for d in ("tpu", "cuda:x", "")},
     **{f"{steps} steps": (["--steps", steps], ["1 to 100"]) for steps in ("0", "101", "abc", "2.5", "-3", "")},
     **{f"{samples} samples": (["--samples", samples], ["1 to 100"]) for samples in ("0", "101", "many")},
     **{f"seed {seed}": (["--seed", seed], ["0 to 4294967295"]) for seed in ("-1", "4294967296", "x")},
@@ -678,10 +678,11 @@ def test_a_missing_graphics_card_is_said_in_a_sentence(
     tmp_path: Path, explain: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    code, said, complaints = explain(picture(tmp_path / "a.jpg"), "--device", "cuda", "--out", tmp_path / "out")
-    assert (code, said) == (2, "")
-    assert is_one_sentence(complaints)
-    assert "CUDA" in complaints
+    for device in ("cuda", "cuda:7"):
+        code, said, complaints = explain(picture(tmp_path / "a.jpg"), "--device", device, "--out", tmp_path / "out")
+        assert (code, said) == (2, "")
+        assert is_one_sentence(complaints)
+        assert f"no device {device} " in complaints and "cpu" in complaints
 
 
 @pytest.mark.usefixtures("no_figure")

@@ -12,8 +12,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from iscam.engine.backend import BATCH_SECONDS, SIZES, TRIES, Backend, Pace, has_bf16, set_threads
+from iscam.engine.backend import BATCH_SECONDS, SIZES, TRIES, Backend, Pace
 from iscam.engine.capture import foldable
+from iscam.engine.devices import has_bf16
 from iscam.models.describe import find_folds
 from tests import tiny_models
 
@@ -259,17 +260,6 @@ def test_rough_passes_round_neither_norms_nor_whole_numbers() -> None:
     assert network.norm.num_batches_tracked == 1
 
 
-def test_bfloat16_can_be_denied(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ISCAM_NO_BF16=1, and only 1, takes rough passes from every backend made from then on."""
-    monkeypatch.delenv("ISCAM_NO_BF16", raising=False)
-    found = has_bf16(CPU)
-    monkeypatch.setenv("ISCAM_NO_BF16", "0")
-    assert has_bf16(CPU) == found
-    monkeypatch.setenv("ISCAM_NO_BF16", "1")
-    assert not has_bf16(CPU)
-    assert not Backend(tiny()[0]).has_rough
-
-
 def test_the_description_names_what_makes_passes_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """bfloat16 where there is any, and the number of norms folded where there are any."""
     network, images = tiny()
@@ -403,19 +393,3 @@ def test_batches_of_other_sizes_teach_nothing() -> None:
     pace, _ = paced(lambda rows: 1e-3 / rows)
     pace.learn(5, 1e-9)
     assert pace.seconds_per_row == pytest.approx(1e-3 / SIZES["cpu"][-1])
-
-
-def test_the_number_of_threads_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A number sets it; nothing, or an empty text, leaves it; anything else is refused in a sentence."""
-    monkeypatch.setenv("ISCAM_THREADS", "2")
-    set_threads()
-    assert torch.get_num_threads() == 2
-    for bad in ("two", "0", "-1", "1.5"):
-        monkeypatch.setenv("ISCAM_THREADS", bad)
-        with pytest.raises(ValueError, match=rf"^ISCAM_THREADS must be a whole number of threads, not '{bad}'\.$"):
-            set_threads()
-    monkeypatch.setenv("ISCAM_THREADS", "")
-    set_threads()
-    monkeypatch.delenv("ISCAM_THREADS")
-    set_threads()
-    assert torch.get_num_threads() == 2

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import iscam
@@ -366,6 +367,22 @@ def test_no_input_is_overwritten(tmp_path: Path, evaluate: Run) -> None:
     code, _, complaint = evaluate(folder, *QUICK, "--out", folder)
     assert code == 2 and "figure.png would be overwritten" in complaint
     assert {path.name for path in folder.iterdir()} == {"rows.csv", "figure.png"}
+
+
+def test_rows_are_of_the_device_that_auto_stands_for(
+    tmp_path: Path, evaluate: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a run that was begun on it by its own name goes on."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    photos(tmp_path / "in", 1)
+    for device in ("cpu", "auto"):
+        assert evaluate(tmp_path / "in", *QUICK, "--device", device, "--out", tmp_path / "out")[0] == 0
+        record = json.loads((tmp_path / "out" / "settings.json").read_text())
+        assert record["settings"]["device"] == record["device"] == "cpu"
+    assert len(read_rows(tmp_path / "out")) == 5
+    code, _, complaint = evaluate(tmp_path / "in", *QUICK, "--device", "cuda:1", "--out", tmp_path / "out")
+    assert code == 2 and "There is no device cuda:1" in complaint
 
 
 def test_processes_that_torchrun_has_not_started_are_refused(

@@ -215,7 +215,13 @@ print(sorted({"torch", "torchvision", "gradio"} & sys.modules.keys()))
 
 
 @pytest.mark.parametrize(
-    "device", ["tpu", pytest.param("cuda", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU"))]
+    "device",
+    [
+        "tpu",
+        "cuda:x",
+        "cuda:99",
+        pytest.param("cuda", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")),
+    ],
 )
 def test_a_device_that_is_not_there_is_refused(device: str) -> None:
     with pytest.raises(ValueError, match="cpu") as caught:

@@ -45,7 +45,7 @@ class Case:
 def load_explainer(key: str) -> Explainer:
     """torch is imported here, on the compute thread, while the page is served already."""
     engine.set_threads()
-    return iscam.Explainer(models.load_model(key))
+    return iscam.Explainer(models.load_model(key, device="auto"))
 
 
 def fetch_weights(key: str) -> None:
