@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .table import BUNDLED, DEFAULT_MODEL, MODELS
+from .table import BUNDLED, DEFAULT_MODEL, LITE, MODELS
 
 if TYPE_CHECKING:
     from .loaded import LoadedModel
@@ -55,10 +55,13 @@ def load_model(
     from iscam.engine import require_device
 
     from .checkpoint import load_checkpoint
+    from .lite import load_lite
     from .photo11 import load_bundled
     from .torchvision import load_torchvision
 
     require_device(device)
     if arch is None or checkpoint is None:
+        if key == LITE:
+            return load_lite(device)
         return load_bundled(device) if key == BUNDLED else load_torchvision(MODELS[key], device)
     return load_checkpoint(arch, Path(checkpoint), labels, input_size, mean, std, device)
