@@ -13,9 +13,11 @@ import timm.data
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import BatchNorm2d
 from torch.nn.functional import batch_norm, conv2d, pad
 
 from iscam import Explainer, load_model
+from iscam.engine import Backend
 from iscam.models import ensure_weights, has_weights, imagenet_categories, packaged
 from iscam.models.checkpoint import read_checkpoint
 from iscam.models.packaged import NETWORKS, WEIGHTS, packaged_weights
@@ -58,6 +60,15 @@ def test_its_logits_are_those_of_the_packages_tensors_by_their_own_names() -> No
         wanted = twin(read_checkpoint(packaged_weights()), model.transforms(noise_photo())[None])[0]
     assert wanted.std() > 0.3
     torch.testing.assert_close(logits_of(model), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_all_its_norms_are_folded() -> None:
+    """They are timm's, which run the ReLU6 themselves; no logit changes."""
+    model = load_model(LITE)
+    assert len(model.folds) == 49 == sum(isinstance(module, BatchNorm2d) for module in model.network.modules())
+    image = model.transforms(noise_photo())[None]
+    found = Backend(model.network, model.folds).logits(image)[0]
+    torch.testing.assert_close(found, logits_of(model), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [(451, 300), (300, 451), (200, 200), (1000, 700)])
