@@ -77,10 +77,12 @@ class Photo:
 @dataclass(frozen=True)
 class Geometry:
     """How a network's input is cut from a photo, as torchvision does it: the short side is resized to `resize`, then
-    the central square of side `input_size` is taken (both in pixels, input_size <= resize)."""
+    the central square of side `input_size` is taken (both in pixels, input_size <= resize). `interpolation` is `bilinear` or
+    `bicubic`."""
 
     resize: int
     input_size: int
+    interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
         if not 1 <= self.input_size <= self.resize:

@@ -45,7 +45,7 @@ class Growth:
 
 @dataclass(frozen=True)
 class PassTime:
-    """Milliseconds per image of one network at an input side: as torchvision builds it, precise, and rough passes.
+    """Milliseconds per image of one network at an input side: as it is built, precise, and rough passes.
 
     `backend` says in words what makes the latter fast.
     """

@@ -1,4 +1,4 @@
-"""How long a single pass of a network takes: as torchvision builds it, precise, and rough."""
+"""How long a single pass of a network takes: as it is built, precise, and rough."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def time_passes(model: LoadedModel, trained: bool) -> Iterator[PassTime]:
 
 
 def contiguous(model: LoadedModel) -> nn.Module:
-    """A copy of the network in the layout that torchvision builds."""
+    """A copy of the network in the layout in which it is built."""
     return copy.deepcopy(model.network).to(memory_format=torch.contiguous_format)
 
 

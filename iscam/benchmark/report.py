@@ -57,7 +57,7 @@ RUN_HEADS = (
     *("model", "map", "engine", "seconds", "against torch-cam", "passes", "outside the network", "correlation"),
     *("largest difference", "its estimate", "peak MB"),
 )
-PASS_HEADS = ("model", "weights", "input", "as torchvision builds it", "precise", "rough", "made of")
+PASS_HEADS = ("model", "weights", "input", "as it is built", "precise", "rough", "made of")
 RUN_NOTES = """Seconds and passes are medians over the photos. Correlation with and difference from the exact map (0 to 1)
 are the worst of them, and the peak is the largest. `against torch-cam` is the median ratio on photos that both explained.
 """

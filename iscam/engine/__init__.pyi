@@ -26,6 +26,7 @@ from .masks import flat_channels as flat_channels
 from .masks import make_masks as make_masks
 from .masks import normalise as normalise
 from .masks import upsample as upsample
+from .norms import UNFIT as UNFIT
 from .passes import Passes as Passes
 from .passes import Probe as Probe
 from .scores import Scorer as Scorer

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from .capture import Fold
 from .devices import full_float32, has_bf16
+from .norms import fused, remainder
 from .pace import Pace
 from .streams import Batch, Crowd, held, started, stream_count, timed, unchanged
 
@@ -155,11 +155,9 @@ def _swaps(network: nn.Module, folds: Sequence[Fold], rough: bool) -> list[Swap]
     swaps: list[Swap] = []
     places = [(parent._modules, name) for parent in network.modules() for name in parent._modules]
     for conv, norm in folds:
-        assert norm.running_mean is not None and norm.running_var is not None
-        statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-        weight, bias = fuse_conv_bn_weights(conv.weight, conv.bias, *statistics)
+        weight, bias = fused(conv, norm)
         swaps += [(conv._parameters, "weight", _frozen(weight, rough)), (conv._parameters, "bias", _frozen(bias))]
-        swaps += [(store, name, nn.Identity()) for store, name in places if store[name] is norm]
+        swaps += [(store, name, remainder(norm)) for store, name in places if store[name] is norm]
     if rough:
         folded = {module for fold in folds for module in fold}
         for module in network.modules():

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from .devices import full_float32
+from .norms import is_affine, statistics
 
-Fold = tuple[nn.Conv2d, nn.BatchNorm2d]  # a convolution, and the batch norm that alone reads it
+Fold = tuple[nn.Conv2d, nn.Module]  # a convolution, and the batch norm that alone reads it
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,27 +134,30 @@ def gradients(network: nn.Module, layer: str, image: Tensor, sides: Sequence[Seq
 def foldable(network: nn.Module, image: Tensor) -> tuple[Fold, ...]:
     """Convolutions and the batch norms that read their output as it is, from one pass over image (1, 3, H, W).
 
-    Whether something else reads that output too is not seen here. Parts that run more than once are left out.
+    Whether something else reads that output too is not seen here. Parts that run more than once are left out, and so are
+    convolutions whose weight is computed from other parameters.
     """
     makers: list[tuple[Tensor, nn.Conv2d]] = []  # keeps the outputs alive, so that no two of them are the same object
-    readers: dict[nn.BatchNorm2d, list[nn.Conv2d | None]] = {}
+    readers: dict[nn.Module, list[nn.Conv2d | None]] = {}
 
     def made(conv: nn.Conv2d, output: Tensor) -> Tensor:
         makers.append((output, conv))
         return output
 
-    def reads(norm: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
-        readers.setdefault(norm, []).append(next((maker for output, maker in makers if output is inputs[0]), None))
+    def reads(norm: nn.Module, inputs: tuple[Any, ...]) -> None:
+        found = (maker for output, maker in makers if inputs and output is inputs[0])
+        readers.setdefault(norm, []).append(next(found, None))
 
     with torch.no_grad(), undisturbed(network), ExitStack() as stack:
         for name, module in network.named_modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and module._parameters.get("weight") is not None:
                 stack.enter_context(hooked(network, name, partial(made, module)))
-            elif isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+            elif statistics(module) is not None:
                 stack.callback(module.register_forward_pre_hook(reads).remove)
         network(image)
-    runs = [conv for _, conv in makers]
-    return tuple((of[0], norm) for norm, of in readers.items() if len(of) == 1 and of[0] and runs.count(of[0]) == 1)
+        runs, read = [conv for _, conv in makers], [conv for of in readers.values() for conv in of]
+        alone = [(of[0], norm) for norm, of in readers.items() if len(of) == 1 and read.count(of[0]) == 1]
+        return tuple((conv, norm) for conv, norm in alone if conv and runs.count(conv) == 1 and is_affine(norm))
 
 
 def map_sizes(network: nn.Module, layers: Iterable[str], image: Tensor) -> dict[str, tuple[int, int]]:

@@ -3,6 +3,7 @@ from .loaded import LoadedModel as LoadedModel
 from .loading import load_model as load_model
 from .table import BUNDLED as BUNDLED
 from .table import DEFAULT_MODEL as DEFAULT_MODEL
+from .table import LITE as LITE
 from .table import MODELS as MODELS
 from .table import ModelSpec as ModelSpec
 from .torchvision import ensure_weights as ensure_weights

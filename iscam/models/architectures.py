@@ -1,8 +1,9 @@
-"""Networks by the names of their architectures, torchvision's and the bundled one, without trained weights."""
+"""Networks by the names of their architectures, torchvision's, timm's and the bundled one, without trained weights."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 import torchvision
@@ -11,16 +12,21 @@ from torch import Tensor, nn
 from iscam.images import Geometry
 
 from .bundled import network as bundled
-from .table import BUNDLED
+from .table import BUNDLED, LITE
 
 REGNET = "regnet"  # computes its own widths with tensors, so the meta device, which holds no numbers, cannot build it
 SWIN = "swin"  # keeps its maps as (B, h, w, C), unlike every other architecture here
 
 
 def build(arch: str, weights: object = None, classes: int | None = None) -> nn.Module:
-    """A network of a torchvision architecture or of `photo11`."""
+    """A network of a torchvision architecture, of `photo11` or of `efficientnet_lite0`."""
     if arch == BUNDLED:
         return bundled.Photo11Net(classes or len(bundled.CATEGORIES))
+    if arch == LITE:
+        import timm  # half a second that nobody else waits for
+
+        lite: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=classes or 1000)
+        return lite
     options = {} if classes is None else {"num_classes": classes}
     if arch in ("googlenet", "inception_v3") and weights is None:
         options["init_weights"] = False  # slow, and of no use before a checkpoint is filled in
@@ -34,11 +40,17 @@ def build(arch: str, weights: object = None, classes: int | None = None) -> nn.M
 
 
 def default_geometry(arch: str) -> Geometry:
-    """How torchvision (or the bundled classifier) crops photos for an architecture."""
+    """How torchvision, timm or the bundled classifier cuts photos for an architecture."""
     if arch == BUNDLED:
         return Geometry(bundled.RESIZE_SIZE, bundled.INPUT_SIZE)
-    preset = torchvision.models.get_model_weights(arch).DEFAULT.transforms()
-    return Geometry(preset.resize_size[0], preset.crop_size[0])
+    if arch == LITE:
+        return Geometry(256, 224, "bicubic")
+    return cut_by(torchvision.models.get_model_weights(arch).DEFAULT.transforms())
+
+
+def cut_by(preset: Any) -> Geometry:
+    """How a preset of torchvision's cuts photos."""
+    return Geometry(preset.resize_size[0], preset.crop_size[0], preset.interpolation.value)
 
 
 def count_classes(arch: str, state: dict[str, Tensor]) -> int | None:

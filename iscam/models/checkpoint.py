@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import struct
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import safetensors.torch
@@ -12,8 +13,6 @@ import torch
 import torchvision
 from safetensors import SafetensorError
 from torch import Tensor, nn
-
-from iscam.images import Geometry
 
 from .architectures import SWIN, build, count_classes, default_geometry, require_size
 from .describe import describe
@@ -59,7 +58,8 @@ def load_checkpoint(
     classes = count_classes(arch, network.state_dict())
     geometry = default_geometry(arch)
     if input_size is not None:
-        geometry = Geometry(round(input_size * geometry.resize / geometry.input_size), input_size)
+        resize = round(input_size * geometry.resize / geometry.input_size)
+        geometry = replace(geometry, resize=resize, input_size=input_size)
     network.eval()
     require_size(arch, network, geometry.input_size)
     spec = MODELS.get(arch) or find_layers(arch, network, geometry)

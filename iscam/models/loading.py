@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from iscam.engine import check_device, find_device
 
-from .table import BUNDLED, DEFAULT_MODEL, MODELS
+from .table import BUNDLED, DEFAULT_MODEL, LITE, MODELS
 
 if TYPE_CHECKING:
     from .loaded import LoadedModel
@@ -56,10 +56,13 @@ def load_model(
         raise ValueError("Your own weights need both an architecture (arch) and a checkpoint file.")
     check_device(device)
     from .checkpoint import load_checkpoint
+    from .lite import load_lite
     from .photo11 import load_bundled
     from .torchvision import load_torchvision
 
     device = find_device(device)
     if arch is None or checkpoint is None:
+        if key == LITE:
+            return load_lite(device)
         return load_bundled(device) if key == BUNDLED else load_torchvision(MODELS[key], device)
     return load_checkpoint(arch, Path(checkpoint), labels, input_size, mean, std, device)

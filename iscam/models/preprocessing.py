@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import CenterCrop, Compose, Normalize, Resize, ToTensor
+from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
 
 from iscam.images import Geometry
 
@@ -19,7 +19,8 @@ def make_transforms(
     geometry: Geometry, mean: tuple[float, float, float], std: tuple[float, float, float]
 ) -> Callable[[Image.Image], Tensor]:
     """Resize the short side, crop the centre, scale to [0, 1], normalise."""
+    resize = Resize(geometry.resize, InterpolationMode(geometry.interpolation))
     transforms: Callable[[Image.Image], Tensor] = Compose(
-        [Resize(geometry.resize), CenterCrop(geometry.input_size), ToTensor(), Normalize(mean, std)]
+        [resize, CenterCrop(geometry.input_size), ToTensor(), Normalize(mean, std)]
     )
     return transforms

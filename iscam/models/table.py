@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 BUNDLED = "photo11"  # comes with the project, so that it is always there
+LITE = "efficientnet_lite0"  # comes with the requirements
 DEFAULT_MODEL = BUNDLED
 
 
@@ -56,6 +57,13 @@ MODELS = {
             "efficientnet_b0",
             "EfficientNet-B0",
             {"features.8": 7, "features.5": 14, "features.3": 28, "features.2": 56},
+            cam=True,
+        ),
+        _row(
+            LITE,
+            "EfficientNet-Lite0",
+            # the last maps behind a ReLU of each size; blocks end in signed ones
+            {"bn2": 7, "blocks.5.0.bn1": 14, "blocks.3.0.bn1": 28, "blocks.2.0.bn1": 56},
             cam=True,
         ),
         _row(

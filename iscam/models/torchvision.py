@@ -6,15 +6,14 @@ from pathlib import Path
 
 import torchvision
 
-from iscam.images import Geometry
-
-from .architectures import build, default_geometry
+from .architectures import build, cut_by, default_geometry
 from .checkpoint import read_checkpoint
 from .describe import describe
 from .download import cached_weights, fetch
 from .loaded import LoadedModel
+from .packaged import packaged_weights
 from .preprocessing import MEAN, STD, make_transforms
-from .table import BUNDLED, ModelSpec
+from .table import BUNDLED, LITE, ModelSpec
 
 
 def load_torchvision(spec: ModelSpec, device: str) -> LoadedModel:
@@ -27,15 +26,15 @@ def load_torchvision(spec: ModelSpec, device: str) -> LoadedModel:
     except (ValueError, RuntimeError) as error:
         raise OSError(f"The weights file {file.name} in {file.parent} is damaged: delete it and try again.") from error
     transforms = weights.transforms()
-    geometry = Geometry(transforms.resize_size[0], transforms.crop_size[0])
-    return describe(network, spec, tuple(weights.meta["categories"]), geometry, transforms, file, device)
+    categories = tuple(weights.meta["categories"])
+    return describe(network, spec, categories, cut_by(transforms), transforms, file, device)
 
 
 def load_untrained(spec: ModelSpec, device: str) -> LoadedModel:
-    """A torchvision model with random weights, whose maps mean nothing: passes can be timed with it."""
+    """A model of ImageNet's classes with random weights, whose maps mean nothing: passes can be timed with it."""
     network, geometry = build(spec.key), default_geometry(spec.key)
-    categories = tuple(torchvision.models.get_model_weights(spec.key).DEFAULT.meta["categories"])
-    return describe(network, spec, categories, geometry, make_transforms(geometry, MEAN, STD), None, device)
+    transforms = make_transforms(geometry, MEAN, STD)
+    return describe(network, spec, imagenet_categories(), geometry, transforms, None, device)
 
 
 def imagenet_categories() -> tuple[str, ...]:
@@ -45,15 +44,22 @@ def imagenet_categories() -> tuple[str, ...]:
 
 def has_weights(key: str) -> bool:
     """Whether a model's weights are on this machine."""
+    if key == LITE:
+        try:
+            return packaged_weights().is_file()
+        except OSError:
+            return False
     return key == BUNDLED or cached_weights(torchvision.models.get_model_weights(key).DEFAULT.url).exists()
 
 
 def ensure_weights(key: str) -> Path:
-    """The file of a torchvision model's DEFAULT weights in torch.hub's cache, downloaded if it is not there.
+    """The file of a model's weights: of torchvision's DEFAULT ones in torch.hub's cache, downloaded if it is not there.
 
     Raises:
-        OSError: it could not be downloaded; one sentence with file and folder.
+        OSError: it could not be downloaded, or its package is missing; one sentence.
     """
+    if key == LITE:
+        return packaged_weights()
     url = torchvision.models.get_model_weights(key).DEFAULT.url
     file = cached_weights(url)
     if not file.exists():

@@ -16,6 +16,8 @@ from iscam.__main__ import main
 from iscam.benchmark import machine, passes, report
 from iscam.benchmark import run as benchmark
 from iscam.benchmark.figures import Growth, MapOf, PassTime, Report, Run
+from iscam.cli.options import make_parser
+from iscam.models import has_weights
 from tests.conftest import ROOT
 
 HEAD = "model,method,engine,steps,photo,seconds,forward_passes,correlation,max_difference,peak_mb"
@@ -73,6 +75,14 @@ def test_a_benchmark_leaves_its_three_files(
     with Image.open(out / "benchmark.png") as figure:
         assert figure.width > 900
         assert np.asarray(figure).std() > 10
+
+
+def test_what_is_timed_where_nothing_is_named_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an empty cache too."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    timed = make_parser().parse_args(["benchmark"]).models
+    assert timed == ("photo11", "efficientnet_lite0")
+    assert all(has_weights(key) for key in timed)
 
 
 def run_of(engine: str, photo: str, seconds: float, difference: float | None = None) -> Run:

@@ -120,6 +120,15 @@ def test_labels_input_size_mean_and_std_are_honoured(tmp_path: Path) -> None:
     assert model.geometry.crop((256, 256)) == (16, 16, 240, 240)
 
 
+@pytest.mark.parametrize("arch", ["squeezenet1_1", "efficientnet_b0"])
+def test_photos_are_resized_as_torchvision_resizes_them_for_the_architecture(tmp_path: Path, arch: str) -> None:
+    """Bilinear for one, bicubic for the other."""
+    model = load_model(arch=arch, checkpoint=save(network_of(arch), tmp_path / "mine.pth"))
+    own = torchvision.models.get_model_weights(arch).DEFAULT.transforms()
+    photo = noise_photo(50).resize((400, 300), Image.Resampling.NEAREST)  # with edges, where filters differ
+    assert torch.equal(model.transforms(photo), own(photo))
+
+
 def test_layers_that_shrink_to_one_position_are_left_out(tmp_path: Path) -> None:
     """As for a ResNet trained on 32-pixel photos; CAM went with its layer."""
     file = save(build("resnet18", classes=3), tmp_path / "mine.pth")

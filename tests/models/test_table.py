@@ -202,7 +202,7 @@ for options in (
         iscam.models.load_model(**options)
     except ValueError as error:
         print(error)
-print(sorted({"torch", "torchvision", "gradio"} & sys.modules.keys()))
+print(sorted({"torch", "torchvision", "timm", "gradio"} & sys.modules.keys()))
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     *sentences, heavy = result.stdout.splitlines()
