@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from numpy.polynomial.hermite_e import hermegauss
 from torch import Tensor
 
 SHARES = (0.05, 0.5, 0.95)  # of the variance that may belong to the random field; the likeliest is taken
 CONSTANT, SLOPE = 3.0, 1.0  # prior variances of the trend's coefficients, in units of the residual variance
+NODES = 15  # at which a normal distribution is looked at
 REACH = 2.0  # correlation length of the random field, in median distances between masks
 
 
@@ -71,6 +73,21 @@ def krige(
     apart.diagonal().add_(1 - share)
     half = torch.linalg.solve_triangular(factor, across.T, upper=False)  # (known, u)
     return across @ solved, apart.addmm_(half.T, half, alpha=-1).mul_(variance)
+
+
+def widening(weights: Tensor, variances: Tensor) -> Tensor:
+    """By how much more weights (C,) in [0, 1] may be off than their slopes say, when their logits may be off by `variances`.
+
+    A weight is the sigmoid of its logit: where that is far from sure, a small weight may well be a large one. This is the
+    standard deviation of the sigmoid of a normal logit, over that of its line at the mean; 1 where the logit is known.
+    """
+    places, shares = (torch.from_numpy(found).to(weights) for found in hermegauss(NODES))  # (NODES,)
+    shares = shares / shares.sum()
+    logits, spread = weights.clamp(1e-300, 1 - 1e-12).logit(), variances.clamp_min(1e-12).sqrt()
+    values = (logits[:, None] + spread[:, None] * places).sigmoid()  # (C, NODES)
+    moved = (values - (shares * values).sum(1, keepdim=True)).square() @ shares  # (C,)
+    line = (logits.sigmoid() * (1 - logits.sigmoid()) * spread).clamp_min(1e-300)
+    return (moved.sqrt() / line).clamp_min(1)
 
 
 def influence(maps: Tensor, raw: Tensor, signed: bool) -> Tensor:

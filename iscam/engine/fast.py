@@ -25,7 +25,7 @@ from .scores import Scorer, strongest_first
 from .standing import Channels, Known, SideScores, Standing
 
 # Whom to ask first
-FIRST = 0.7  # this share of the channels is seen at once, the strongest; the others if they turn out to matter
+FIRST = 0.3  # this share of the channels is seen at once, the strongest; the others if they turn out to matter
 PILOTS = 6  # channels that climb the whole ladder at first:
 STRONG = 3  # these because they carry the map, the others spread over the rest;
 AUDITED = 4  # of them are run precisely too, where their rung is known for few points

@@ -36,7 +36,7 @@ from torch import Tensor
 
 from .aim import PROFILES, Aim
 from .blend import profile
-from .estimate import influence, krige, standardised
+from .estimate import influence, krige, standardised, widening
 from .ladder import halved, normed_weights
 from .passes import Probe
 from .standing import Channels, Known, SideScores, Standing
@@ -90,6 +90,14 @@ class Foresight:
         z = torch.where(self._exact, scores.high[known.full], z)
         self.z = self._doubled(z)
         self._between(probes)
+
+    @property
+    def variances(self) -> Tensor:
+        """Of what z (C,) may be off."""
+        found = torch.zeros_like(self.z, dtype=torch.double)
+        for gap in self.gaps:
+            found[gap.channels] += gap.covariance.diagonal()
+        return found
 
     def _climbed(self) -> Tensor:
         """z (C,) on the full rung, each climb predicted where it has not been made."""
@@ -196,7 +204,7 @@ def assess(channels: Channels, foreseen: Sequence[Foresight], scale: str, aim: A
         steep = (
             1 if by_profiles and scale == "logit" else 1 - weight
         )  # a softmax moves others too, which `moved` has told
-        slope = sign * (part * steep)[:, None] * moved  # (C, h * w)
+        slope = sign * (part * steep * widening(weight, each.variances))[:, None] * moved  # (C, h * w)
         for gap in each.gaps:
             spread = gap.covariance @ slope[gap.channels]  # (u, h * w)
             share = (spread * slope[gap.channels]).sum(0).clamp_min(0)  # (h * w,)

@@ -87,6 +87,7 @@ def _pool(count: int, _process: int) -> ThreadPoolExecutor:
     pool, there = ThreadPoolExecutor(count, "stream"), Barrier(count)
 
     def begin() -> None:
+        torch.get_num_threads()  # a thread takes the number that was said last when it is first asked; it must not be later
         torch.set_num_threads(1)  # of this thread, and of those that begin later, unless it is said anew
         there.wait()
 
