@@ -5,12 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from iscam.project import EXAMPLES
-from iscam.ui import serve
+from iscam.ui.demo import start_model
 from iscam.ui.seen.layout import OPENING
 
 
@@ -20,8 +19,11 @@ import socket, sys
 def refuse(*arguments):
     raise AssertionError("a connection was opened")
 socket.socket.connect = socket.socket.connect_ex = refuse
-from iscam.ui import build
-demo, _ = build()
+from iscam.ui.demo import build
+from iscam.ui.done.worker import Worker
+def start():
+    raise OSError("there is none here")
+demo, _ = build(Worker(start))
 print("torch" in sys.modules, [fn.api_name for fn in demo.fns.values() if fn.api_visibility == "public"])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -30,14 +32,10 @@ print("torch" in sys.modules, [fn.api_name for fn in demo.fns.values() if fn.api
 
 def test_the_page_starts_with_resnet18_only_if_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert serve_module().start_model() == "photo11"
+    assert start_model() == "photo11"
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     (tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth").touch()
-    assert serve_module().start_model() == "resnet18"
-
-
-def serve_module() -> Any:
-    return sys.modules[serve.__module__]
+    assert start_model() == "resnet18"
 
 
 def test_examples_are_there() -> None:
