@@ -158,7 +158,7 @@ def test_another_look_runs_nothing(events: Events, photo: dict[str, str], networ
 def test_what_was_answered_once_is_there_at_once_for_everybody(
     events: Events, photo: dict[str, str], network: StandIn
 ) -> None:
-    """Also while the compute thread is busy with another visitor; another setting that a method heeds is another question."""
+    """Also while the compute process is busy with another visitor; another setting that a method heeds is another question."""
     page = page_of(events)
     first = Watcher(events.maps.explain(asked(events, photo), visitor())).finished()
     batches = network.batches

@@ -175,7 +175,7 @@ class Worker:
                 link = self._start()
                 self._hear(link)
                 link.kill()
-            except OSError:
+            except Exception:  # whatever the reason: nobody may wait for a process that is not there
                 log.exception("the compute process cannot be started")
             with self._changed:
                 ready, self._link = self._link is not None, None
@@ -200,6 +200,8 @@ class Worker:
 
     def _take(self, message: object, link: Link) -> None:
         match message:
+            case Ready() if self._closed:
+                link.kill()
             case Ready():
                 self._link = link
                 for job in self._fetching:
