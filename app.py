@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=port, help="port (default: 7860, or the next free one)")
     options = parser.parse_args()
 
-    from iscam.ui import serve
+    from iscam.ui.serve import serve
 
     serve(options.host, options.port)
 

@@ -15,7 +15,7 @@ import os
 import lazy_loader
 
 # How long a thread of GNU OpenMP spins before it sleeps, read when torch is loaded. On a machine with as many busy threads
-# as cores (a page and its compute thread), the default lets threads wait for each other many times longer than they work.
+# as cores (a page beside its networks), the default lets threads wait for each other many times longer than they work.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

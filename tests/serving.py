@@ -20,15 +20,21 @@ START_SECONDS = 120
 
 @dataclass(frozen=True)
 class Served:
-    """A running app: its address, and its process by number."""
+    """A running app: its address, and its process by number, whose child runs the networks."""
 
     url: str
     pid: int
 
     def cpu_seconds(self) -> float:
-        """How long all its threads together have kept a processor busy so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """How long all its threads, and those of its children, have kept a processor busy so far."""
+        threads = Path(f"/proc/{self.pid}/task").glob("*/children")  # a child is that of the thread that started it
+        children = [int(child) for thread in threads for child in thread.read_text().split()]
+        return sum(_cpu_seconds(pid) for pid in (self.pid, *children))
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -40,7 +46,6 @@ def running_app(folder: Path, weights: Path | None = None) -> Iterator[Served]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    threads = {"OMP_NUM_THREADS": "1"}  # a second one would wait for the browser's turns on a small machine
     places = {"GRADIO_TEMP_DIR": str(folder / "uploads"), "TORCH_HOME": str(weights or folder / "no weights")}
     nowhere = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}  # nothing can be downloaded
     environment = {key: value for key, value in os.environ.items() if key not in ("GRADIO_SERVER_NAME", "SPACE_ID")}
@@ -49,7 +54,7 @@ def running_app(folder: Path, weights: Path | None = None) -> Iterator[Served]:
         process = subprocess.Popen(
             [sys.executable, "app.py"],
             cwd=ROOT,
-            env=environment | places | nowhere | threads | {"PORT": str(port)},
+            env=environment | places | nowhere | {"PORT": str(port)},
             stdout=log,
             stderr=subprocess.STDOUT,
         )

@@ -7,7 +7,7 @@ from .export import versions as versions
 from .export import write_results as write_results
 from .export import write_whole as write_whole
 from .export import zipped as zipped
-from .integration import Integration as Integration
+from .integrated import Integration as Integration
 from .integration import integrate as integrate
 from .render import CELLS as CELLS
 from .render import COLOUR_MAPS as COLOUR_MAPS

@@ -6,7 +6,6 @@ from .controls import LABELS as LABELS
 from .curves import CURVE_STEPS as CURVE_STEPS
 from .curves import HALF as HALF
 from .faithfulness import Explain as Explain
-from .faithfulness import Faithfulness as Faithfulness
 from .faithfulness import assess as assess
 from .faithfulness import by_hand as by_hand
 from .faithfulness import ceiling as ceiling
@@ -24,6 +23,7 @@ from .metrics import ARROWS as ARROWS
 from .metrics import DEFAULT_METRICS as DEFAULT_METRICS
 from .metrics import METRICS as METRICS
 from .metrics import protocol as protocol
+from .results import Faithfulness as Faithfulness
 from .sanity import OTHER_STEPS as OTHER_STEPS
 from .sanity import SHIFTS as SHIFTS
 from .sanity import Comparison as Comparison

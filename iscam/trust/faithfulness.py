@@ -6,7 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,19 +22,7 @@ from .boxes import Box, area_share, inside_of
 from .controls import CEILINGS, CONTROLS
 from .curves import CURVE_STEPS, Curve, inserted, taken_at
 from .metrics import METRICS, Measurement
-
-
-@dataclass(frozen=True, eq=False)
-class Faithfulness:
-    """What the metrics say of one map: fractions by metric key, curves by "insertion" and "deletion".
-
-    `box_area` is the box's share of the map's area; None without a box.
-    """
-
-    values: dict[str, float]
-    curves: dict[str, Curve] = field(default_factory=dict)
-    box_area: float | None = None
-
+from .results import Faithfulness
 
 Explain = Callable[[Analysis], Explanation]  # the same method with the same settings for the same class
 

@@ -1,4 +1,6 @@
-"""The page: the only part of the program that imports gradio. Building it loads no weights and opens no connection."""
+"""The page: the only part of the program that imports gradio. Building it loads no weights and opens no connection.
+
+Its process of the networks (`done/compute.py`) imports this package too, so gradio is not imported here."""
 
 from __future__ import annotations
 
@@ -8,7 +10,3 @@ import os
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ.setdefault("NO_PROXY", "localhost,127.0.0.1")  # Gradio asks its own server whether it is there
-
-from .serve import build, serve
-
-__all__ = ["build", "serve"]

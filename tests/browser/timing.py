@@ -1,26 +1,42 @@
 """How fast the page is, in a real Chromium on this machine: `python -m tests.browser.timing` (needs nothing else to run).
 
-Every figure is seen in the browser: from the click, or the change, until the picture is there.
+Every figure is seen in the browser: from the click, or the change, until the picture is there. Beside it stands what the
+command line takes for the same maps of the same photo, run in between, while the page is open and rests.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import subprocess
+import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
 
 from playwright.sync_api import Page, sync_playwright
 
+from iscam.engine import has_bf16
 from iscam.methods import DEFAULT_METHODS
+from iscam.settings import LIKELY_RIVALS
 from iscam.trust.controls import CONTROLS
-from tests.browser.conftest import ARGUMENTS, CHROMIUM
-from tests.serving import ROOT, running_app
+from tests.browser.visitor import ARGUMENTS, CHROMIUM, start_a_long_run
+from tests.serving import ROOT, Served, running_app
 
 EXAMPLES = ("astronaut", "coffee", "rocket")  # not the one that the page opens with
 ROUNDS = 3
+
+CARD, CARD_ALONE = "IS-CAM, as its card says", "IS-CAM, by the command line"
+ALL, ALL_ALONE = "all default methods", "all default methods and the contrast, by the command line"
+SERVER_BUSY = "what the server answers at once, while maps are made"
+STOP = "Stop of a long run"
 
 
 def seconds(action: Callable[[], object], page: Page, condition: str, given: object = None) -> float:
@@ -51,7 +67,42 @@ CHANGED = "before => document.querySelector('#map-is-cam img')?.src !== before"
 FINISHED = "() => document.querySelector('#status').innerText.startsWith('Done')"
 
 
-def explained(page: Page, example: str, found: dict[str, list[float]]) -> None:
+def on_command_line(example: str) -> tuple[float, float]:
+    """Seconds, as the record says, of IS-CAM and of all that the page shows of an example."""
+    with tempfile.TemporaryDirectory() as folder:
+        photo = ROOT / "assets" / "examples" / f"{example}.jpg"
+        asked = ["explain", str(photo), "--methods", ",".join(DEFAULT_METHODS), "--contrast", LIKELY_RIVALS]
+        words = [sys.executable, "-m", "iscam", *asked, "--out", folder]
+        subprocess.run(words, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+        (file,) = Path(folder).glob("*.json")
+        record = json.loads(file.read_text(encoding="utf-8"))
+    maps = {key: row["seconds"] for key, row in record["methods"].items()}
+    return maps["is-cam"], sum(maps.values()) + record["contrast"]["seconds"]
+
+
+@contextmanager
+def answering(app: Served, found: list[float]) -> Iterator[None]:
+    """Meanwhile, how long the server takes for an answer that costs it nothing, the longest time of many."""
+    over, took = threading.Event(), [0.0]
+
+    def ask() -> None:
+        while not over.wait(0.02):
+            began = time.perf_counter()
+            with urllib.request.urlopen(f"{app.url}/gradio_api/app_id", timeout=60) as answer:
+                answer.read()
+            took.append(time.perf_counter() - began)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield
+    finally:
+        over.set()
+        asking.join()
+        found.append(max(took))
+
+
+def explained(page: Page, app: Served, example: str, found: dict[str, list[float]]) -> None:
     """An example that nobody has asked about: its maps, another class, other looks."""
     index = sorted(file.stem for file in (ROOT / "assets" / "examples").glob("*.jpg")).index(example)
     page.locator("#examples button").nth(index).click()
@@ -59,11 +110,18 @@ def explained(page: Page, example: str, found: dict[str, list[float]]) -> None:
     page.wait_for_timeout(500)
     click = page.get_by_role("button", name="Explain", exact=True).click
     shown = "() => document.querySelector('#maps img')"
-    found["first map after the click"].append(seconds(click, page, shown))
-    shown = "() => document.querySelector('#map-is-cam img')"
-    found["IS-CAM's map, provisional or final"].append(until(page, shown))
-    found["all default methods"].append(until(page, FINISHED))
+    with answering(app, found[SERVER_BUSY]):
+        found["first map after the click"].append(seconds(click, page, shown))
+        shown = "() => document.querySelector('#map-is-cam img')"
+        found["IS-CAM's map, provisional or final"].append(until(page, shown))
+        found[ALL].append(until(page, FINISHED))
+    said = re.search(r"([\d.]+) s\b", page.inner_text("#map-is-cam"))
+    assert said is not None
+    found[CARD].append(float(said[1]))
     page.wait_for_timeout(500)
+    alone = on_command_line(example)
+    found[CARD_ALONE].append(alone[0])
+    found[ALL_ALONE].append(alone[1])
     for colours in ("magma", "viridis"):
         box = page.get_by_label("Colour map", exact=True)
         box.click()
@@ -103,10 +161,17 @@ def explained(page: Page, example: str, found: dict[str, list[float]]) -> None:
     page.wait_for_timeout(300)
 
 
+def stopped(page: Page, found: dict[str, list[float]]) -> None:
+    """A run of a minute or more is stopped: until the page says so, with the map so far."""
+    start_a_long_run(page)
+    shown = "() => document.querySelector('#status').innerText.startsWith('Stopped')"
+    found[STOP].append(seconds(page.get_by_role("button", name="Stop", exact=True).click, page, shown))
+
+
 def main() -> None:
     names = ("server ready after `python app.py`", "page interactive", "first map after the click")
-    names += ("IS-CAM's map, provisional or final", "all default methods", "another class, all maps")
-    names += ("another opacity", "another colour map", "figures of the maps, with curves")
+    names += ("IS-CAM's map, provisional or final", CARD, CARD_ALONE, ALL, ALL_ALONE, SERVER_BUSY, STOP)
+    names += ("another class, all maps", "another opacity", "another colour map", "figures of the maps, with curves")
     found: dict[str, list[float]] = {name: [] for name in (*names, "another share of the pixels removed")}
     with sync_playwright() as running:
         browser = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -126,12 +191,20 @@ def main() -> None:
                 found["page interactive"].append(time.perf_counter() - started)
                 page.wait_for_timeout(1000)
                 for example in EXAMPLES:
-                    explained(page, example, found)
+                    explained(page, app, example, found)
+                stopped(page, found)
                 page.close()
         browser.close()
-    print("| photo11, two cores, in Chromium | median, s | largest, s |\n| --- | --- | --- |")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    print(f"{cores} cores, {'with' if has_bf16('cpu') else 'without'} bfloat16\n")
+    print("| photo11, in Chromium | median, s | largest, s |\n| --- | --- | --- |")
     for name, values in found.items():
         print(f"| {name} | {median(values):.2f} | {max(values):.2f} |")
+    for name, page_said, alone in (("IS-CAM", CARD, CARD_ALONE), ("all default methods", ALL, ALL_ALONE)):
+        ratios = [ours / theirs for ours, theirs in zip(found[page_said], found[alone], strict=True)]
+        print(
+            f"\nThe page takes {median(ratios):.2f} times as long as the command line for {name} (at most {max(ratios):.2f})."
+        )
 
 
 if __name__ == "__main__":

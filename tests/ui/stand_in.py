@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import pairwise
+from functools import partial
+from itertools import count, pairwise
+from multiprocessing.connection import Connection
 from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import numpy as np
+from PIL import Image
 
 from iscam import METHODS, MODELS, Explanation, Photo, Prediction, Progress
 from iscam.results import Outcome, Subject
 from iscam.settings import Settings
 from iscam.ui.asked.events import Events
-from iscam.ui.done.worker import Job
+from iscam.ui.done.bench import Bench
+from iscam.ui.done.compute import Compute, Link
+from iscam.ui.done.job import Job
+from iscam.ui.done.messages import Told, Wanted
+from iscam.ui.done.order import Order
+from iscam.ui.done.question import Question
+from iscam.ui.done.task import Task
+from iscam.ui.done.worker import Worker
 from iscam.ui.seen import words
 from iscam.ui.seen.compare import map_part
 from iscam.ui.seen.updates import lasting
@@ -222,5 +236,64 @@ class Watcher(threading.Thread):
         return self.page
 
 
-def void(value: object) -> None:
-    """For lambdas that are called for their effect."""
+# Work without a page, and without a process
+
+
+def ask(digest: str = "d", **changes: Any) -> Question:
+    return Question(Photo(Image.new("RGB", (50, 30)), (50, 30), "x", digest), **changes)
+
+
+def beside(bench: Bench) -> Worker:
+    """A worker whose compute process is a thread of this one: all that goes through its pipe is pickled as ever."""
+
+    def start() -> Link:
+        ours, theirs = multiprocessing.Pipe()
+        threading.Thread(target=Compute(theirs, bench).serve, name="hears", daemon=True).start()
+        return Link(ours, partial(cut, ours))
+
+    return Worker(start)
+
+
+def cut(connection: Connection) -> None:
+    """What the death of a process does to its pipe."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as pipe:
+        pipe.shutdown(socket.SHUT_RDWR)
+
+
+def carried_out(bench: Bench, order: Order, background: bool = False) -> list[Any]:
+    """The news of an order."""
+    news: list[Any] = []
+    task = pending(order, news, background)
+    for each in order.work(bench, order.question, order.choices, task):
+        task.tell(each)
+    return news
+
+
+def pending(order: Order, news: list[Any], background: bool = False) -> Task:
+    """A task whose news go to a list."""
+
+    def send(message: object) -> None:
+        if isinstance(message, Told):
+            news.append(message.news)
+        elif isinstance(message, Wanted):
+            task.deliver(order.question.photo)
+
+    task = Task(0, send, background)
+    return task
+
+
+_deeds: dict[int, Callable[[Task], object]] = {}
+_numbers = count()
+
+
+def deed(does: Callable[[Task], object], model: str = "photo11") -> Order:
+    """An order to do whatever a test wants."""
+    number = next(_numbers)
+    _deeds[number] = does
+    return Order(do, ask(str(number), model=model))
+
+
+def do(bench: Bench, question: Question, choices: Any, task: Task) -> Iterator[object]:
+    """The work of a deed, which its photo names. Whatever it returns is no news."""
+    _deeds[int(question.photo.sha256)](task)
+    yield from ()

@@ -1,4 +1,4 @@
-"""What the compute thread does: models, analyses, maps. The network is a stand-in."""
+"""What the compute process does: models, analyses, maps. The network is a stand-in."""
 
 from __future__ import annotations
 
@@ -10,37 +10,35 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from iscam import MODELS, Photo
+from iscam.ui.done import maps
 from iscam.ui.done.answers import Answers
 from iscam.ui.done.bench import KEPT_ANALYSES, KEPT_MODELS, Bench
 from iscam.ui.done.news import Analysed, Failed, Loading, Mapped, Refused, Unavailable
+from iscam.ui.done.order import Order
 from iscam.ui.done.question import Question
-from iscam.ui.done.worker import Job, Worker
-from tests.ui.stand_in import StandIn, told, until
+from iscam.ui.done.worker import Worker
+from tests.ui.stand_in import StandIn, ask, carried_out, pending, told, until
 
 
-def ask(digest: str = "d", **changes: Any) -> Question:
-    return Question(Photo(Image.new("RGB", (50, 30)), (50, 30), "x", digest), **changes)
+def predicted(bench: Bench, question: Question) -> list[Any]:
+    return carried_out(bench, Order(maps.predict, question))
 
 
-def run(work: Callable[[Job], None]) -> list[Any]:
-    job = Job("ann", work)
-    work(job)
-    job.end()
-    return told(job)
+def explained(bench: Bench, question: Question) -> list[Any]:
+    return carried_out(bench, Order(maps.explain, question))
 
 
 def test_photos_are_analysed_once_and_few_are_kept(network: StandIn) -> None:
     bench = Bench(lambda key: network)
     for _ in range(3):
-        run(bench.predict(ask("a")))
+        predicted(bench, ask("a"))
     assert network.analysed == 1
-    run(bench.predict(ask("a", layer="layer2")))
+    predicted(bench, ask("a", layer="layer2"))
     assert network.analysed == 2
     for number in range(KEPT_ANALYSES + 3):
-        run(bench.predict(ask(str(number))))
+        predicted(bench, ask(str(number)))
     assert len(bench._analyses) == KEPT_ANALYSES
 
 
@@ -61,20 +59,17 @@ def test_pages_keep_no_analysis_alive(network: StandIn) -> None:
     bench = Bench(lambda key: network)
     pages = []
     for number in range(KEPT_ANALYSES + 3):
-        job = Job("ann", bench.explain(ask(str(number), methods=("grad-cam",))))
-        bench.explain(ask(str(number), methods=("grad-cam",)))(job)
-        job.end()
-        pages.append((job, told(job)))
+        pages.append(explained(bench, ask(str(number), methods=("grad-cam",))))
     gc.collect()
     assert sum(analysis() is not None for analysis in analyses) == KEPT_ANALYSES
-    assert all(news.explanation.weights is None for _, told in pages for news in told if isinstance(news, Mapped))
+    assert all(news.explanation.weights is None for page in pages for news in page if isinstance(news, Mapped))
 
 
 def test_few_models_are_kept_and_their_analyses_go_with_them() -> None:
     bench = Bench(lambda key: StandIn())  # type: ignore[arg-type,return-value]
     keys = list(MODELS)[: KEPT_MODELS + 1]
     for key in keys:
-        run(bench.predict(ask(model=key)))
+        predicted(bench, ask(model=key))
     assert list(bench._explainers) == keys[1:]
     assert {model for _, model, _ in bench._analyses} == set(keys[1:])
 
@@ -86,17 +81,19 @@ def test_without_weights_the_bundled_model_predicts_and_says_why(network: StandI
         return network
 
     bench = Bench(load)
-    news = run(bench.predict(ask(model="vgg16", layer="features.29")))
+    news = predicted(bench, ask(model="vgg16", layer="features.29"))
     assert [type(each) for each in news] == [Loading, Unavailable, Loading, Analysed]
     assert news[1].sentence.startswith("The weights") and (news[3].subject.spec.key, news[3].subject.layer) == (
         "photo11",
         "layer3",
     )
     with pytest.raises(OSError, match="could not be downloaded"):  # a question about vgg16 gets no answer about another
-        run(bench.explain(ask(model="vgg16")))
+        explained(bench, ask(model="vgg16"))
 
 
-def test_a_failed_download_is_told_once_and_not_tried_again_by_the_compute_thread(network: StandIn) -> None:
+def test_a_failed_download_is_told_once_and_not_tried_again_by_the_compute_thread(
+    network: StandIn, hire: Callable[[Bench], Worker]
+) -> None:
     threads: list[str] = []
 
     def download(key: str) -> None:
@@ -107,20 +104,23 @@ def test_a_failed_download_is_told_once_and_not_tried_again_by_the_compute_threa
         assert key == "photo11"
         return network
 
-    bench, worker, question = Bench(load, download), Worker(), ask(model="vgg16")
-    news = told(worker.submit("ann", bench.predict(question), fetch=bench.fetch(question)))
+    worker, question = hire(Bench(load, download)), ask(model="vgg16")
+    news = told(worker.submit("ann", Order(maps.predict, question)))
     assert [type(each) for each in news] == [Loading, Unavailable, Loading, Analysed]
-    news = told(worker.submit("ann", bench.explain(question), fetch=bench.fetch(question)))
+    news = told(worker.submit("ann", Order(maps.explain, question)))
     assert news[-1] == Failed("The weights could not be downloaded: use photo11.")
     assert threads == ["fetch", "fetch"]
 
 
 def test_nothing_is_fetched_for_models_that_are_here(network: StandIn) -> None:
-    bench = Bench(lambda key: network, lambda key: None)
-    assert bench.fetch(ask()) is None
-    assert bench.fetch(ask(model="vgg16")) is not None
-    run(bench.predict(ask(model="vgg16")))
-    assert bench.fetch(ask(model="vgg16")) is None
+    fetched: list[str] = []
+    bench = Bench(lambda key: network, fetched.append)  # type: ignore[arg-type,return-value]
+    news: list[Any] = []
+    bench.fetch("vgg16", pending(Order(maps.predict, ask()), news))
+    assert fetched == ["vgg16"] and [type(each) for each in news] == [Loading]
+    predicted(bench, ask(model="vgg16"))
+    bench.fetch("vgg16", pending(Order(maps.predict, ask()), news))
+    assert fetched == ["vgg16"] and len(news) == 1
 
 
 def test_the_opening_example_goes_on_with_the_bundled_model(network: StandIn) -> None:
@@ -131,35 +131,35 @@ def test_the_opening_example_goes_on_with_the_bundled_model(network: StandIn) ->
             raise OSError("The weights file is damaged: delete it and try again.")
         return network
 
-    job = Job("", lambda job: None, background=True)
-    Bench(load).explain(ask(model="resnet18", methods=("grad-cam",)))(job)
-    job.end()
-    assert [type(each) for each in told(job)] == [Loading, Unavailable, Loading, Analysed, Mapped]
+    order = Order(maps.explain, ask(model="resnet18", methods=("grad-cam",)))
+    news = carried_out(Bench(load), order, background=True)
+    assert [type(each) for each in news] == [Loading, Unavailable, Loading, Analysed, Mapped]
 
 
 def test_methods_answer_one_after_the_other_and_one_refusal_stops_none(network: StandIn) -> None:
-    news = run(Bench(lambda key: network).explain(ask(methods=("cam", "grad-cam", "eigen-cam"))))
+    news = explained(Bench(lambda key: network), ask(methods=("cam", "grad-cam", "eigen-cam")))  # type: ignore[arg-type,return-value]
     assert [type(each) for each in news] == [Loading, Analysed, Refused, Mapped, Mapped]
     assert news[2] == Refused("cam", "CAM needs another head.")
 
 
-def test_background_maps_go_on_where_they_were_stopped(network: StandIn) -> None:
-    """The map that was stopped is not shown as finished; time and passes of both parts are counted."""
-    bench = Bench(lambda key: network)
-    work = bench.explain(ask(methods=("is-cam",)))
-    job = Job("", work, background=True)
+def test_background_maps_go_on_where_they_were_stopped(bench: Bench, network: StandIn) -> None:
+    """The map that was stopped is not shown as finished, and what was told is not told again; time and passes of both parts
+    are counted."""
+    order = Order(maps.explain, ask(methods=("is-cam", "grad-cam")))
+    news: list[Any] = []
+    task = pending(order, news, background=True)
     network.pace.clear()
-    thread = threading.Thread(target=lambda: work(job))
+    thread = threading.Thread(target=lambda: news.extend(maps.explain(bench, order.question, None, task)))
     thread.start()
     until(lambda: network.running)
-    job.stop.set()
+    task.stop.set()
     thread.join()
-    job.stop.clear()
     network.pace.set()
-    work(job)
-    job.end()
-    maps = [news.explanation for news in told(job) if isinstance(news, Mapped)]
-    assert len(maps) == 1 and maps[0].complete and maps[0].seconds == 1.0
+    assert [news.explanation.method for news in news if isinstance(news, Mapped)] == ["grad-cam"]
+    news += carried_out(bench, order.rest(news), background=True)
+    found = [news.explanation for news in news if isinstance(news, Mapped)]
+    assert [each.method for each in found] == ["grad-cam", "is-cam"]
+    assert found[1].complete and found[1].seconds == 1.0
 
 
 def test_answers_are_bounded_and_the_last_used_stay() -> None:

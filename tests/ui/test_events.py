@@ -17,6 +17,7 @@ from iscam.notes import doubt
 from iscam.project import EXAMPLES
 from iscam.ui.asked import checks, links
 from iscam.ui.asked.events import Events
+from iscam.ui.done.bench import Bench
 from iscam.ui.done.news import Contrasted
 from iscam.ui.seen import words
 from iscam.ui.seen.layout import OPENING
@@ -157,7 +158,7 @@ def test_another_look_runs_nothing(events: Events, photo: dict[str, str], networ
 def test_what_was_answered_once_is_there_at_once_for_everybody(
     events: Events, photo: dict[str, str], network: StandIn
 ) -> None:
-    """Also while the compute thread is busy with another visitor; another setting that a method heeds is another question."""
+    """Also while the compute process is busy with another visitor; another setting that a method heeds is another question."""
     page = page_of(events)
     first = Watcher(events.maps.explain(asked(events, photo), visitor())).finished()
     batches = network.batches
@@ -305,11 +306,11 @@ def test_an_improbable_class_and_disagreement_are_flagged_above_the_maps(
 
 
 def test_a_model_that_was_stopped_before_it_answered_can_be_asked(
-    events: Events, photo: dict[str, str], network: StandIn, monkeypatch: pytest.MonkeyPatch
+    events: Events, photo: dict[str, str], network: StandIn, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its layers are there at once, and the classes of the model before are not asked of it."""
     page = page_of(events)
-    monkeypatch.setattr(events.desk.bench, "_download", lambda key: None)
+    monkeypatch.setattr(bench, "_download", lambda key: None)
     Watcher(events.maps.explain(asked(events, photo), visitor())).finished()
     network.pace.clear()
     other = Watcher(events.maps.explain(asked(events, photo, target=3), visitor("ben")))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
+from gradio.components import Component
 
 from iscam.project import EXAMPLES
-from iscam.ui import serve
+from iscam.ui.demo import build, start_model
+from iscam.ui.done.bench import Bench
+from iscam.ui.done.worker import Worker
 from iscam.ui.seen.layout import OPENING
 
 
@@ -20,8 +26,11 @@ import socket, sys
 def refuse(*arguments):
     raise AssertionError("a connection was opened")
 socket.socket.connect = socket.socket.connect_ex = refuse
-from iscam.ui import build
-demo, _ = build()
+from iscam.ui.demo import build
+from iscam.ui.done.worker import Worker
+def start():
+    raise OSError("there is none here")
+demo, _ = build(Worker(start))
 print("torch" in sys.modules, [fn.api_name for fn in demo.fns.values() if fn.api_visibility == "public"])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -30,14 +39,46 @@ print("torch" in sys.modules, [fn.api_name for fn in demo.fns.values() if fn.api
 
 def test_the_page_starts_with_resnet18_only_if_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert serve_module().start_model() == "photo11"
+    assert start_model() == "photo11"
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     (tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth").touch()
-    assert serve_module().start_model() == "resnet18"
+    assert start_model() == "resnet18"
 
 
-def serve_module() -> Any:
-    return sys.modules[serve.__module__]
+def test_an_update_costs_what_it_changes(
+    bench: Bench, hire: Callable[[Bench], Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradio would answer the same, after it had made every component anew that an event may change."""
+    made: list[Component] = []
+    begin = Component.__init__
+
+    def counted(self: Component, *given: Any, **named: Any) -> None:
+        made.append(self)
+        begin(self, *given, **named)
+
+    def plain(update: Any) -> Any:
+        """Gradio says of a gr.HTML that is skipped that the properties which it has not stay as they are."""
+        return {key: value for key, value in update.items() if key != "props"} if isinstance(update, dict) else update
+
+    async def compared() -> None:
+        demo, events = build(hire(bench), "photo11")
+        work = events.desk.page.work
+        (maps,) = [fn for fn in demo.fns.values() if fn.api_name == "maps"]
+        monkeypatch.setattr(Component, "__init__", counted)
+        for updates, changed in (
+            ({work["status"]: gr.skip()}, 0),
+            ({work["status"]: "a line"}, 0),
+            ({work["status"]: "a line", work["stop"]: gr.update(visible=True), work["explain"]: gr.skip()}, 1),
+            (events.desk.updates.busy(True), 2),
+        ):
+            theirs = await gr.Blocks.postprocess_data(demo, maps, dict(updates), None)
+            assert len(made) > 40
+            made.clear()
+            ours = await demo.postprocess_data(maps, dict(updates), None)
+            assert list(map(plain, ours)) == list(map(plain, theirs)) and len(made) == changed
+            made.clear()
+
+    asyncio.run(compared())
 
 
 def test_examples_are_there() -> None:

@@ -10,10 +10,12 @@ from typing import Any
 import gradio as gr
 
 from iscam.settings import LIKELY_RIVALS
-from iscam.ui.done.bench import Bench
+from iscam.ui.done import maps
+from iscam.ui.done.job import Job
+from iscam.ui.done.order import Order
 from iscam.ui.done.question import Question
 from iscam.ui.done.study import Asked
-from iscam.ui.done.worker import Job, Work, Worker
+from iscam.ui.done.worker import Worker
 from iscam.ui.seen.canvas import Look
 from iscam.ui.seen.layout import OPENING, Page
 from iscam.ui.seen.shown import Line
@@ -30,10 +32,9 @@ LEAVE_SECONDS = 2.0  # longer than an event takes to notice that its page has go
 class Desk:
     """Safe for many visitors at once: what is theirs lies in a `Visit`, by session."""
 
-    def __init__(self, page: Page, tabs: Tabs, model: str, bench: Bench) -> None:
-        self.page, self.tabs, self.model, self.bench = page, tabs, model, bench
+    def __init__(self, page: Page, tabs: Tabs, model: str, worker: Worker) -> None:
+        self.page, self.tabs, self.model, self.worker = page, tabs, model, worker
         self.updates = Updater(page, {key: tab.face for key, tab in tabs.items()})
-        self.worker = Worker()
         self.visits = Visits()
         self._lock = threading.Lock()
         self._opening: Job | None = None
@@ -46,8 +47,8 @@ class Desk:
         """The background job that explains the example, started when first wanted."""
         with self._lock:
             if self._opening is None:
-                work = self.bench.explain(self.example())
-                self._opening = self.worker.submit("", work, background=True)
+                order = Order(maps.explain, self.example())
+                self._opening = self.worker.submit("", order, background=True)
             return self._opening
 
     def example(self) -> Question:
@@ -88,11 +89,11 @@ class Desk:
 
     # Turns
 
-    def turn(self, request: gr.Request, question: Question, told: list[Any] | None, work: Work) -> Turn:
+    def turn(self, request: gr.Request, told: list[Any] | None, order: Order) -> Turn:
         """A job of the visitor's, which takes the place of the one before; one that is over if its news are known."""
         owner = checks.session(request)
         if told is None:
-            return Turn(self.worker.submit(owner, work, fetch=self.bench.fetch(question)))
+            return Turn(self.worker.submit(owner, order))
         self.worker.release_owner(owner)
         return Turn(Job.known(owner, told))
 

@@ -15,8 +15,9 @@ from iscam.methods import DEFAULT_METHODS
 from iscam.models import DEFAULT_MODEL
 from iscam.path import DEFAULT_STEPS, PATHS
 from iscam.settings import DEFAULT_ENGINE, WEIGHTINGS
-from iscam.ui.done.bench import Bench
+from iscam.ui.done import maps as work
 from iscam.ui.done.news import Analysed, Failed, Mapped, Refused
+from iscam.ui.done.order import Order
 from iscam.ui.done.worker import Worker
 
 from . import checks
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 NAME = "explain"
 
 
-def add(worker: Worker, bench: Bench) -> None:
+def add(worker: Worker) -> None:
     """Add the endpoint `explain`; to be called inside `gr.Blocks`."""
 
     def explain(
@@ -64,10 +65,10 @@ def add(worker: Worker, bench: Bench) -> None:
         try:
             asked = photo, model, layer, target, None, steps, methods, path, weighting, engine
             question = checks.question(*asked, contrast=(rivals, strength, signed))
-            news, owner = bench.recall(question), uuid.uuid4().hex
+            news, owner = worker.answers.to(question), uuid.uuid4().hex
             if news is not None:
                 return _answer(news, model)
-            job = worker.submit(owner, bench.explain(question), fetch=bench.fetch(question))
+            job = worker.submit(owner, Order(work.explain, question))
         except (ValueError, OSError) as error:
             raise gr.Error(str(error), print_exception=False) from error
         return _answer([news for batch in job.follow() for news in batch], model)

@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from iscam.project import ASSETS
-from iscam.ui.done.bench import Bench
+from iscam.ui.done.worker import Worker
 from iscam.ui.seen.layout import Page
 from iscam.ui.seen.updates import Updates, lasting
 
@@ -29,8 +29,8 @@ SCRIPT = ASSETS / "page.js"
 class Events:
     """The events of a page."""
 
-    def __init__(self, page: Page, tabs: Tabs, model: str, bench: Bench) -> None:
-        self.desk = Desk(page, tabs, model, bench)
+    def __init__(self, page: Page, tabs: Tabs, model: str, worker: Worker) -> None:
+        self.desk = Desk(page, tabs, model, worker)
         self.maps, self.tabs = MapEvents(self.desk), TabEvents(self.desk)
 
     def connect(self, demo: gr.Blocks) -> None:
@@ -44,7 +44,7 @@ class Events:
             everything += [parts.asks[name] for name in face.of_the_photo]
             given |= {*parts.asks.values(), *parts.looks.values()}
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
-        # followers only wait for the compute thread: many at once cost nothing, and its own queue has a limit
+        # followers only wait for the compute process: many at once cost nothing, and its own queue has a limit
         follower = quiet | {"concurrency_id": "follow", "concurrency_limit": 24, "trigger_mode": "multiple"}
         run = follower | {"trigger_mode": "once", "api_name": "maps"}  # the name "explain" is the public endpoint's
         for event in (

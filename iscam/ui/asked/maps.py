@@ -7,6 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from iscam.ui.done import maps
+from iscam.ui.done.order import Order
 from iscam.ui.done.question import Question
 from iscam.ui.seen.canvas import Look
 from iscam.ui.seen.layout import OPENING
@@ -23,7 +25,7 @@ FROM_A_LINK = ("steps", "methods", "path", "weighting", "engine")  # what it put
 
 
 class MapEvents:
-    """What a visitor does -> one job for the compute thread -> what Compare shows."""
+    """What a visitor does -> one job for the compute process -> what Compare shows."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk, self._page, self._updates = desk, desk.page, desk.updates
@@ -88,8 +90,8 @@ class MapEvents:
                 yield self._updates.nothing()
                 return
             another = visit.asked is None or visit.asked[0] != question.place[0]
-            told = desk.bench.recall(question)
-            turn = desk.turn(request, question, told, desk.bench.predict(question))
+            told = desk.worker.answers.to(question)
+            turn = desk.turn(request, told, Order(maps.predict, question))
         except (ValueError, OSError) as error:
             visit.asked = None
             yield self._updates.cleared(str(error))
@@ -144,8 +146,8 @@ class MapEvents:
     ) -> Iterator[Updates]:
         desk, visit = self._desk, self._desk.visit(request)
         try:
-            told = desk.bench.recall(question)
-            turn = desk.turn(request, question, told, desk.bench.explain(question))
+            told = desk.worker.answers.to(question)
+            turn = desk.turn(request, told, Order(maps.explain, question))
         except (ValueError, OSError) as error:
             raise trouble(error) from error
         visit.asked = question.place[:2]

@@ -25,7 +25,7 @@ class Glance:
 
 @dataclass(frozen=True, eq=False)
 class Tab:
-    """One tab: its face, and a study for the compute thread, or what it makes `at_once` of what is known, or neither."""
+    """One tab: its face, and a study for the compute process, or what it makes `at_once` of what is known, or neither."""
 
     face: Face
     study: Study | None = None

@@ -98,8 +98,8 @@ class TabEvents:
         visit.chosen[tab], visit.followed = [*desk.choices(tab, values).values()], desk.subject(values)
         if asked.remark:
             gr.Warning(asked.remark)
-        known, before = row.study.recall(desk.bench, asked), visit.studied
-        turn = desk.turn(request, asked.question, known, row.study.job(desk.bench, asked))
+        known, before = row.study.recall(desk.worker.answers, asked), visit.studied
+        turn = desk.turn(request, known, row.study.order(asked))
         line = Line()
         with desk.having(visit, turn):
             if known is None:
@@ -117,6 +117,8 @@ class TabEvents:
                     shelf = self._so_far(tab, studied.told if told else [], shown, drawn, outdated)
                     outdated = outdated and not shelf
                     yield updates.shelved(tab, shelf) | desk.status(line, turn.job)
+            if known is None and not (line.failed or turn.job.stop.is_set()):
+                row.study.remember(desk.worker.answers, asked, studied.told)
             if visit.turn is turn:
                 yield self._concluded(studied, shown, drawn, line, turn)
                 if line.failed:
@@ -159,7 +161,7 @@ class TabEvents:
 
         def told(other: str) -> Told | None:
             study = desk.tabs[other].study
-            return None if study is None else study.recall(desk.bench, desk.asked(other, question, values))
+            return None if study is None else study.recall(desk.worker.answers, desk.asked(other, question, values))
 
         make, origin = desk.tabs[tab].at_once, dict(request.headers or {}).get("origin", "")
         assert make is not None

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from iscam.ui.done.worker import Job
+from iscam.ui.done.job import Job
 from iscam.ui.seen.shown import Shown
 
 KEPT_PAGES = 64

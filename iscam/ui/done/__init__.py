@@ -1,2 +1,2 @@
-"""What is done for a page: the one compute thread, its work and its news. Nothing here knows gradio, and no torch is
-loaded before a job needs it."""
+"""What is done for a page: the compute process, the orders it carries out, their jobs and news. Nothing here knows gradio, and
+what the server imports of it loads no torch."""

@@ -7,6 +7,10 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
 
+from iscam.settings import LIKELY_RIVALS
+
+from .question import Question, ordered
+
 LIMIT_BYTES = 128 * 2**20
 
 
@@ -35,3 +39,16 @@ class Answers:
             while self._bytes > self._limit:
                 _, (_, freed) = self._kept.popitem(last=False)
                 self._bytes -= freed
+
+    def to(self, question: Question) -> list[Any] | None:
+        """The news of a question of which every part has been answered before; else None."""
+        analysed = self.get(question.place)
+        named = isinstance(question.against, str) and question.against != LIKELY_RIVALS
+        if analysed is None or isinstance(question.target, str) or named:
+            return None
+        target = analysed.subject.predictions[0].index if question.target is None else question.target
+        keys = [question.key(method, target) for method in ordered(question.methods)]
+        if question.contrasts:
+            keys.append(question.key(question.contrasting, target, question.against))
+        news = [self.get(key) for key in keys]
+        return None if None in news else [analysed, *news]

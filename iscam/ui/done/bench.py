@@ -1,34 +1,31 @@
-"""What the compute thread does for a visitor: load a model, analyse a photo, explain it."""
+"""What lies ready in the compute process: models, analyses and answers, and how a map is made of them."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import iscam
 from iscam import engine, models
-from iscam.contrast import contrast, contrasting
+from iscam.contrast import contrast
 from iscam.methods import METHODS
 from iscam.models import BUNDLED, MODELS
-from iscam.notes import refusal
 from iscam.settings import LIKELY_RIVALS
 
 from .answers import Answers
 from .news import Analysed, Contrasted, Loading, Mapped, Refused, Sharpening, Unavailable, size
 from .question import Question
+from .task import Task
 
 if TYPE_CHECKING:
     from iscam import Analysis, Explainer, Explanation, Progress
 
-    from .worker import Job, Work
-
 KEPT_MODELS = 2
 KEPT_ANALYSES = 6  # each keeps the scores of a photo, so that a second question about it costs little or nothing
-PREVIEW_SECONDS = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +40,7 @@ class Case:
 
 
 def load_explainer(key: str) -> Explainer:
-    """torch is imported here, on the compute thread, while the page is served already."""
+    """A model of the table, on as many threads as the environment says."""
     engine.set_threads()
     return iscam.Explainer(models.load_model(key, device="auto"))
 
@@ -54,7 +51,7 @@ def fetch_weights(key: str) -> None:
 
 
 class Bench:
-    """The models and analyses used last, for the compute thread alone, and the answers given, for everybody."""
+    """The models, analyses and answers used last. For one thread, but for `fetch`."""
 
     def __init__(
         self, load: Callable[[str], Explainer] = load_explainer, download: Callable[[str], None] = fetch_weights
@@ -65,31 +62,33 @@ class Bench:
         self._downloading = threading.Lock()
         self._explainers: OrderedDict[str, Explainer] = OrderedDict()
         self._analyses: OrderedDict[tuple[str, str, str], Analysis] = OrderedDict()
+        self._begun: dict[Hashable, list[Explanation]] = {}  # maps of background tasks that gave way, so far
 
     # What lies on it
 
-    def fetch(self, question: Question) -> Work | None:
-        """What is to be done beside the compute thread before a question's work; None if nothing is.
+    def fetch(self, model: str, task: Task) -> None:
+        """Download the weights of a model unless they are in use. For any thread. Raises OSError, a sentence.
 
         One download at a time: two visitors who want the same weights must not write the same file.
         """
-        if question.model == BUNDLED or question.model in self._explainers:
-            return None
+        if model in self._explainers:
+            return
+        task.tell(Loading(MODELS[model].label))
+        with self._downloading:
+            if not task.stop.is_set():
+                self._download(model)
 
-        def work(job: Job) -> None:
-            job.tell(Loading(MODELS[question.model].label))
-            with self._downloading:
-                if not job.stop.is_set():
-                    self._download(question.model)
+    def keep(self, task: Task, key: Hashable, answer: object) -> None:
+        """Remember an answer, here and on the server."""
+        self.answers.put(key, answer, size(answer))
+        task.keep(key, answer, size(answer))
 
-        return work
-
-    def explainer(self, key: str, job: Job) -> Explainer:
+    def explainer(self, key: str, task: Task) -> Explainer:
         """The model's explainer. Raises OSError, a sentence, if the model cannot be had."""
         if key not in self._explainers:
-            if job.trouble is not None and key != BUNDLED:
-                raise job.trouble
-            job.tell(Loading(MODELS[key].label))
+            if task.trouble is not None and key != BUNDLED:
+                raise task.trouble
+            task.tell(Loading(MODELS[key].label))
             while len(self._explainers) >= KEPT_MODELS:  # before the next is loaded: networks can be large
                 gone, _ = self._explainers.popitem(last=False)
                 for place in [place for place in self._analyses if place[1] == gone]:
@@ -98,86 +97,38 @@ class Bench:
         self._explainers.move_to_end(key)
         return self._explainers[key]
 
-    def case(self, question: Question, job: Job, substitute: bool = False) -> Case:
+    def case(self, question: Question, task: Task, substitute: bool = False) -> Case:
         """The photo's analysis at the layer in question, from the bench if it lies there, and the classes in question.
 
         With `substitute` the bundled model answers if the one in question cannot be had.
         """
         try:
-            explainer = self.explainer(question.model, job)
+            explainer = self.explainer(question.model, task)
         except OSError as error:
             if not substitute or question.model == BUNDLED:
                 raise
-            job.tell(Unavailable(str(error)))
-            return self.case(replace(question, model=BUNDLED, layer=None), job)
+            task.tell(Unavailable(str(error)))
+            return self.case(replace(question, model=BUNDLED, layer=None), task)
         place = question.place
         if place not in self._analyses:
             while len(self._analyses) >= KEPT_ANALYSES:
                 self._analyses.popitem(last=False)
-            self._analyses[place] = explainer.analyse(question.photo, place[2])
+            self._analyses[place] = explainer.analyse(task.photo(), place[2])
         self._analyses.move_to_end(place)
         analysis = self._analyses[place]
-        analysed = Analysed(explainer.subject(analysis))
-        self.answers.put(place, analysed, size(analysed))
+        if self.answers.get(place) is None:
+            self.keep(task, place, Analysed(explainer.subject(analysis)))
         find = explainer.model.find_class
         target = analysis.predictions[0].index if question.target is None else find(question.target)
         against = question.against if question.against in (None, LIKELY_RIVALS) else find(question.against)
         return Case(question, explainer.using(question.engine), analysis, target, against)
 
-    # Questions
+    # Maps
 
-    def predict(self, question: Question) -> Work:
-        """The work of a new photo or model."""
-
-        def work(job: Job) -> None:
-            job.tell(self.answers.get(self.case(question, job, substitute=True).question.place))
-
-        return work
-
-    def recall(self, question: Question) -> list[Any] | None:
-        """The news of a question of which every part has been answered before; else None. For any thread."""
-        analysed = self.answers.get(question.place)
-        named = isinstance(question.against, str) and question.against != LIKELY_RIVALS
-        if analysed is None or isinstance(question.target, str) or named:
-            return None
-        target = analysed.subject.predictions[0].index if question.target is None else question.target
-        keys = [question.key(method, target) for method in ordered(question.methods)]
-        if _contrasts(question):
-            keys.append(question.key(_contrasting(question), target, question.against))
-        news = [self.answers.get(key) for key in keys]
-        return None if None in news else [analysed, *news]
-
-    def explain(self, question: Question) -> Work:
-        """The work of the maps, the cheapest method first. Called again after a stop, it goes on where it was.
-
-        Nobody chose the model of a background job, so another may take its place there.
-        """
-        remaining = ordered(question.methods)
-        earlier: list[Explanation] = []  # of the method it was at, before it was stopped
-
-        def work(job: Job) -> None:
-            case = self.case(question, job, substitute=job.background)
-            job.tell(self.answers.get(case.question.place))
-            while remaining and not job.stop.is_set():
-                news = self.map(case, remaining[0], job, earlier)
-                if _interrupted(job, news):
-                    return
-                job.tell(news)
-                remaining.pop(0)
-                earlier.clear()
-            if _contrasts(case.question) and not job.stop.is_set():
-                beside = self.contrast(case, _contrasting(case.question), job)
-                if not _interrupted(job, beside):
-                    job.tell(beside)
-
-        return work
-
-    def map(
-        self, case: Case, method: str, job: Job, earlier: list[Explanation] | None = None, previews: bool = True
-    ) -> Mapped | Refused:
+    def map(self, case: Case, method: str, task: Task, previews: bool = True) -> Mapped | Refused:
         """The map of a method, previewed as it sharpens, or why there is none.
 
-        An unfinished map is added to `earlier`, whose times and passes count as well.
+        The times and passes of a map that gave way to a visitor count as well when it is taken up again.
         """
         key = case.question.key(method, case.target)
         if (known := self.answers.get(key)) is not None:
@@ -185,23 +136,23 @@ class Bench:
             return known
         answer: Mapped | Refused
         try:
-            report = reporter(METHODS[method].label, job, previews)
-            parts = [*(earlier or ()), ask(case, method, job, progress=report)]
+            report = reporter(METHODS[method].label, task, previews)
+            parts = [*self._begun.pop(key, ()), ask(case, method, task, progress=report)]
         except ValueError as error:  # the other methods may well have an answer
             answer = Refused(method, str(error))
-            self.answers.put(key, answer, size(answer))
+            self.keep(task, key, answer)
             return answer
         last = parts[-1]
         shows = last.complete and not last.signed  # a part of the photo
         masked = case.explainer.masked_probability(case.analysis, last) if shows else None
         answer = Mapped(_light(parts), masked)
         if last.complete:
-            self.answers.put(key, answer, size(answer))
-        elif earlier is not None:
-            earlier.append(last)
+            self.keep(task, key, answer)
+        elif task.background:
+            self._begun[key] = parts
         return answer
 
-    def contrast(self, case: Case, method: str, job: Job) -> Contrasted | Refused:
+    def contrast(self, case: Case, method: str, task: Task) -> Contrasted | Refused:
         """What speaks for the target class rather than the one against it, or its likely rivals; or why there is none."""
         assert case.against is not None
         key = case.question.key(method, case.target, case.against)
@@ -213,26 +164,24 @@ class Bench:
             return Refused("contrast", sentence)
         try:
             asked = case.explainer, case.analysis, method, case.target, case.against, case.question.settings
-            explanation = contrast(*asked, reporter("Contrast", job), job.stop)
+            explanation = contrast(*asked, reporter("Contrast", task), task.stop)
         except ValueError as error:
             return Refused("contrast", str(error))
         answer = Contrasted(_light([explanation]))
         if explanation.complete:
-            self.answers.put(key, answer, size(answer))
+            self.keep(task, key, answer)
         return answer
 
 
-def reporter(label: str, job: Job, previews: bool = False) -> Callable[[Progress], None]:
-    """Shows how far a run is, and with `previews` its map so far, ten times a second at most."""
-    start = shown = time.monotonic()
+def reporter(label: str, task: Task, previews: bool = False) -> Callable[[Progress], None]:
+    """Shows how far a run is, and with `previews` its map so far, as often as previews are due."""
+    start = time.monotonic()
 
     def progress(report: Progress) -> None:
-        nonlocal shown
-        now = time.monotonic()
-        if now - shown >= PREVIEW_SECONDS and report.done < report.total:
-            shown = now
-            left = (now - start) * (report.total - report.done) / max(report.done, 1)
-            job.show(Sharpening(label, report.done, report.total, left, report.preview() if previews else None))
+        if report.done < report.total and task.previews.due():
+            left = (time.monotonic() - start) * (report.total - report.done) / max(report.done, 1)
+            so_far = report.preview if previews else lambda: None
+            task.show(lambda: Sharpening(label, report.done, report.total, left, so_far()))
 
     return progress
 
@@ -240,37 +189,14 @@ def reporter(label: str, job: Job, previews: bool = False) -> Callable[[Progress
 def ask(
     case: Case,
     method: str,
-    job: Job,
+    task: Task,
     against: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Explanation:
     """The explainer's answer to a case. Raises ValueError, a sentence, if the method has none."""
     explainer, analysis = case.explainer, case.analysis
     request = explainer.request(analysis, method, case.target, against, case.question.settings)
-    return explainer.answer(analysis, request, progress, job.stop)
-
-
-def ordered(methods: tuple[str, ...]) -> list[str]:
-    """The cheapest first, so that the first map is there at once."""
-    return sorted(methods, key=lambda key: METHODS[key].effort)
-
-
-def _interrupted(job: Job, news: Mapped | Contrasted | Refused) -> bool:
-    """Whether a background job gave way in the middle of a map: nobody asked for half of it, and it will be made again."""
-    return job.background and not isinstance(news, Refused) and not news.explanation.complete
-
-
-def _contrasts(question: Question) -> bool:
-    """Whether there is a contrast: with a class that is named, or with the likely others where a method can tell."""
-    able = METHODS[_contrasting(question)].class_specific
-    return able if question.against == LIKELY_RIVALS else question.against is not None
-
-
-def _contrasting(question: Question) -> str:
-    """The chosen method that contrasts two classes: the first that can; the first of all if none can."""
-    spec, layer = MODELS[question.model], question.place[2]
-    able = contrasting(question.methods, lambda key: refusal(key, spec.label, spec.head_layer, layer))
-    return able or question.methods[0]
+    return explainer.answer(analysis, request, progress, task.stop)
 
 
 def _light(parts: list[Explanation]) -> Explanation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,11 @@ from iscam.methods import METHODS
 from iscam.results import Stopped
 from iscam.trust import CEILINGS, CONTROLS, DEFAULT_METRICS, LABELS, METRICS
 
-from .bench import Bench, Case, ask, ordered
+from .bench import Bench, Case, ask
 from .news import Measuring, Refused, size
-from .question import Question
+from .question import Question, ordered
 from .study import Asked, Study, Told
+from .task import Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from iscam.results import Subject
     from iscam.trust import Faithfulness
 
-    from .worker import Job
 
 CURVE_STEPS = 20  # of insertion and deletion on the page, five per cent of the pixels each
 SLOW = (*(key for key, row in METRICS.items() if row.needs in ("explain", "impute")), *CEILINGS)  # by name only
@@ -115,9 +116,9 @@ def box_of(text: Any, size: tuple[int, int]) -> Box | None:
     return left * width, top * height, right * width, bottom * height
 
 
-def of_maps(bench: Bench, question: Question, choices: Choices, job: Job) -> Iterator[object]:
+def of_maps(bench: Bench, question: Question, choices: Choices, task: Task) -> Iterator[object]:
     """Of the controls and of the maps of all chosen methods, the cheapest first; then by slow metrics."""
-    case = bench.case(question, job)
+    case = bench.case(question, task)
     yield bench.answers.get(case.question.place)
     target = case.explainer.prediction(case.analysis, case.target)
     yield Seen(target.category, target.probability, choices.box, *trust.pictures(case.explainer, case.analysis))
@@ -125,26 +126,26 @@ def of_maps(bench: Bench, question: Question, choices: Choices, job: Job) -> Ite
     turns = list(product([DEFAULT_METRICS, choices.metrics] if choices.metrics else [DEFAULT_METRICS], keys))
     try:
         if choices.box is not None:
-            asked = case.explainer, case.analysis, case.target, choices.box, job.stop
+            asked = case.explainer, case.analysis, case.target, choices.box, task.stop
             yield ByHand(*trust.by_hand(*asked))
         for number, (metrics, key) in enumerate(turns):
-            job.show(Measuring(LABELS[key], number, len(turns)))
-            yield _measure(bench, case, key, metrics, choices, job)
+            task.show(partial(Measuring, LABELS[key], number, len(turns)))
+            yield _measure(bench, case, key, metrics, choices, task)
     except Stopped:
         return
 
 
 def _measure(
-    bench: Bench, case: Case, key: str, metrics: Sequence[str], choices: Choices, job: Job
+    bench: Bench, case: Case, key: str, metrics: Sequence[str], choices: Choices, task: Task
 ) -> Measured | Refused:
     """What these metrics, and those asked for that are known already, say of one map. Raises Stopped."""
     explainer, analysis, question = case.explainer, case.analysis, case.question
     if key in CONTROLS:
         explanation = trust.control(analysis, key, case.target, explainer.model.categories[case.target])
     elif key in CEILINGS:
-        explanation = _ceiling(bench, case, key, job)
+        explanation = _ceiling(bench, case, key, task)
     else:
-        answer = bench.map(case, key, job, previews=False)
+        answer = bench.map(case, key, task, previews=False)
         if isinstance(answer, Refused):
             return Refused(METHODS[key].label, answer.sentence)
         explanation = answer.explanation
@@ -152,12 +153,12 @@ def _measure(
             raise Stopped
 
     def again(analysis: Analysis) -> Explanation:
-        return ask(Case(question, explainer, analysis, case.target, None), key, job)
+        return ask(Case(question, explainer, analysis, case.target, None), key, task)
 
     asked = "measured", question.key(key, case.target) if key in METHODS else (question.place, key, case.target)
     known = bench.answers.get(asked) or trust.Faithfulness({})
     if missing := [metric for metric in metrics if metric not in known.values]:
-        found = trust.assess(explainer, analysis, explanation, missing, again, steps=CURVE_STEPS, stop=job.stop)
+        found = trust.assess(explainer, analysis, explanation, missing, again, steps=CURVE_STEPS, stop=task.stop)
         known = trust.Faithfulness(known.values | found.values, known.curves | found.curves)
         bench.answers.put(asked, known, 4000)
     in_box = [metric for metric, row in METRICS.items() if row.needs == "box"]
@@ -170,12 +171,12 @@ def _measure(
     return Measured(key, faithfulness, trust.turns(explanation, CURVE_STEPS), blank)
 
 
-def _ceiling(bench: Bench, case: Case, key: str, job: Job) -> Explanation:
+def _ceiling(bench: Bench, case: Case, key: str, task: Task) -> Explanation:
     """The map of a ceiling, made once. Raises Stopped."""
     asked = "ceiling", case.question.place, key, case.target
     found: Explanation | None = bench.answers.get(asked)
     if found is None:
-        found = trust.ceiling(case.explainer, case.analysis, key, case.target, job.stop)
+        found = trust.ceiling(case.explainer, case.analysis, key, case.target, task.stop)
         if not found.complete:
             raise Stopped
         bench.answers.put(asked, found, found.heatmap.nbytes)

@@ -12,11 +12,11 @@ from .bench import Bench, reporter
 from .news import size
 from .question import Question
 from .study import Study
+from .task import Task
 
 if TYPE_CHECKING:
     from iscam.show import Integration
 
-    from .worker import Job
 
 FRAMES = 10  # maps of the film, of a longer path a selection
 
@@ -29,9 +29,9 @@ class Integrated:
     frames: tuple[int, ...]
 
 
-def of_path(bench: Bench, question: Question, choices: None, job: Job) -> Iterator[object]:
+def of_path(bench: Bench, question: Question, choices: None, task: Task) -> Iterator[object]:
     """The photo's analysis, and the whole path."""
-    case, settings = bench.case(question, job), question.settings
+    case, settings = bench.case(question, task), question.settings
     yield bench.answers.get(case.question.place)
     found = show.integrate(
         case.explainer,
@@ -40,8 +40,8 @@ def of_path(bench: Bench, question: Question, choices: None, job: Job) -> Iterat
         settings.steps,
         settings.path,
         settings.weighting,
-        progress=reporter("IS-CAM, step by step", job),
-        stop=job.stop,
+        progress=reporter("IS-CAM, step by step", task),
+        stop=task.stop,
     )
     count = min(settings.steps, FRAMES)
     frames = tuple(round(settings.steps * (number + 1) / count) for number in range(count))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from iscam.models import MODELS
 from iscam.refine import refine_cam
@@ -13,22 +12,20 @@ from .bench import Bench
 from .news import Mapped, Piece
 from .question import Question
 from .study import Study, one_method, piece
-
-if TYPE_CHECKING:
-    from .worker import Job
+from .task import Task
 
 
-def of_layers(bench: Bench, question: Question, choices: None, job: Job) -> Iterator[object]:
+def of_layers(bench: Bench, question: Question, choices: None, task: Task) -> Iterator[object]:
     """The question's only method over all layers of the model, from coarse to fine, for one class; and their product."""
     (method,) = question.methods
     maps, case = [], None
     for layer, (height, width) in MODELS[question.model].layers.items():
-        if job.stop.is_set():
+        if task.stop.is_set():
             return
-        case = bench.case(replace(question, layer=layer), job)
+        case = bench.case(replace(question, layer=layer), task)
         yield bench.answers.get(case.question.place)
         title = f"{layer}, {len(case.analysis.forward.activations)} of {height}x{width}"
-        answer = bench.map(case, method, job, previews=False)
+        answer = bench.map(case, method, task, previews=False)
         yield piece(title, answer)
         if isinstance(answer, Mapped) and answer.explanation.complete:
             maps.append(answer.explanation)

@@ -1,4 +1,4 @@
-"""News: what the compute thread tells of its work. Pages keep their news, so nothing in it is heavy."""
+"""News: what the compute process tells of its work. Pages keep their news, and they are sent, so nothing in them is heavy."""
 
 from __future__ import annotations
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from PIL import Image
+
+from iscam.contrast import contrasting
 from iscam.methods import DEFAULT_METHODS, METHODS
 from iscam.models import DEFAULT_MODEL, MODELS
-from iscam.settings import DEFAULT_ENGINE, DEFAULT_SETTINGS, Settings
+from iscam.notes import refusal
+from iscam.settings import DEFAULT_ENGINE, DEFAULT_SETTINGS, LIKELY_RIVALS, Settings
 
 if TYPE_CHECKING:
     from iscam import Photo
@@ -42,6 +46,23 @@ class Question:
         """What it asks, without the photo."""
         return Terms(self.settings, self.engine, self.target, self.against)
 
+    def light(self) -> Question:
+        """The same without the photo's pixels, which are seldom needed and much to send."""
+        return replace(self, photo=replace(self.photo, image=Image.new("RGB", (1, 1))))
+
+    @property
+    def contrasts(self) -> bool:
+        """Whether there is a contrast: with a class that is named, or with the likely others where a method can tell."""
+        able = METHODS[self.contrasting].class_specific
+        return able if self.against == LIKELY_RIVALS else self.against is not None
+
+    @property
+    def contrasting(self) -> str:
+        """The chosen method that contrasts two classes: the first that can; the first of all if none can."""
+        spec, layer = MODELS[self.model], self.place[2]
+        able = contrasting(self.methods, lambda key: refusal(key, spec.label, spec.head_layer, layer))
+        return able or self.methods[0]
+
     @property
     def place(self) -> tuple[str, str, str]:
         """Which analysis answers it: the photo's digest, the model and the layer."""
@@ -57,3 +78,8 @@ class Question:
         row = METHODS[method]
         engine = self.engine if row.score_based else None
         return self.place, method, target, against, engine, tuple(row.heeded(self.settings).items())
+
+
+def ordered(methods: tuple[str, ...]) -> list[str]:
+    """The cheapest first, so that the first map is there at once."""
+    return sorted(methods, key=lambda key: METHODS[key].effort)

@@ -1,19 +1,17 @@
-"""Work for a tab: what it asks of the compute thread, beside the maps of Compare."""
+"""Work for a tab: what it asks of the compute process, beside the maps of Compare."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from iscam.methods import METHODS
 
-from .bench import Bench
+from .answers import Answers
 from .news import Mapped, Piece, Refused, size
+from .order import Order, Work
 from .question import Question
-
-if TYPE_CHECKING:
-    from .worker import Job, Work
 
 Told = list[Any]  # news, in the order in which they were told
 
@@ -47,7 +45,7 @@ def one_method(question: Question, chosen: Mapping[str, Any]) -> Asked:
 
 @dataclass(frozen=True)
 class Study:
-    """What a tab asks of the compute thread.
+    """What a tab asks of the compute process.
 
     Args:
         work: news about a question with the tab's own choices, as they come.
@@ -56,26 +54,21 @@ class Study:
         size: about how many bytes it takes to keep a piece of news.
     """
 
-    work: Callable[[Bench, Question, Any, Job], Iterator[object]]
+    work: Work
     read: Callable[[Question, Mapping[str, Any]], Asked] = no_choices
     size: Callable[[object], int] = size
 
-    def job(self, bench: Bench, asked: Asked) -> Work:
-        """The work, whose news are remembered if it came to its end."""
+    def order(self, asked: Asked) -> Order:
+        """What is to be done."""
+        return Order(self.work, asked.question, asked.choices)
 
-        def work(job: Job) -> None:
-            told = []
-            for news in self.work(bench, asked.question, asked.choices, job):
-                told.append(news)
-                job.tell(news)
-            if not job.stop.is_set():
-                bench.answers.put(self._key(asked), told, sum(self.size(news) for news in told))
+    def remember(self, answers: Answers, asked: Asked, told: Told) -> None:
+        """Keep the news of a study that came to its end."""
+        answers.put(self._key(asked), list(told), sum(self.size(news) for news in told))
 
-        return work
-
-    def recall(self, bench: Bench, asked: Asked) -> Told | None:
-        """The news of a study that has been made before; else None. For any thread."""
-        found: Told | None = bench.answers.get(self._key(asked))
+    def recall(self, answers: Answers, asked: Asked) -> Told | None:
+        """The news of a study that has been made before; else None."""
+        found: Told | None = answers.get(self._key(asked))
         return found
 
     def _key(self, asked: Asked) -> Hashable:

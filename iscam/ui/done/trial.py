@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from iscam import trust
@@ -20,11 +21,11 @@ from .bench import Bench, Case, ask, reporter
 from .news import Analysed, Measuring, Refused, size
 from .question import Question
 from .study import Asked, Study
+from .task import Task
 
 if TYPE_CHECKING:
     from iscam import Analysis, Explainer, Explanation
 
-    from .worker import Job
 
 POINTING = "grid-pointing"
 CHANCE = 1 / PHOTOS  # what a map that knows no class has of its sum on any of the photos
@@ -67,31 +68,31 @@ def read(question: Question, chosen: Mapping[str, Any]) -> Asked:
     return Asked(question, chosen["heads"])
 
 
-def of_photo(bench: Bench, question: Question, heads: bool, job: Job) -> Iterator[object]:
+def of_photo(bench: Bench, question: Question, heads: bool, task: Task) -> Iterator[object]:
     """What becomes of the photo among others, then under random heads if that is wanted."""
-    case = bench.case(question, job)
-    yield from _among_others(case, job)
+    case = bench.case(question, task)
+    yield from _among_others(case, task)
     for number, method in enumerate(question.methods if heads else ()):
-        job.show(Measuring(f"{METHODS[method].label} with random heads", number, len(question.methods)))
+        task.show(partial(Measuring, f"{METHODS[method].label} with random heads", number, len(question.methods)))
         try:
-            yield _under_random_heads(case, method, job)
+            yield _under_random_heads(case, method, task)
         except ValueError as error:
             yield Refused(METHODS[method].label, str(error))
         except Stopped:
             return
 
 
-def _under_random_heads(case: Case, method: str, job: Job) -> Heads:
+def _under_random_heads(case: Case, method: str, task: Task) -> Heads:
     """Raises Stopped, or ValueError, a sentence, if the method cannot serve the network."""
 
     def explain(explainer: Explainer, analysis: Analysis, steps: int | None) -> Explanation:
-        return ask(replace(case, explainer=explainer, analysis=analysis), method, job)
+        return ask(replace(case, explainer=explainer, analysis=analysis), method, task)
 
     rows = trust.random_heads(case.explainer, case.analysis, explain)
     return Heads(method, tuple(row.pearson for row in rows))
 
 
-def _among_others(case: Case, job: Job) -> Iterator[object]:
+def _among_others(case: Case, task: Task) -> Iterator[object]:
     """The grid, then its maps by the question's methods for its class, each as such and rather than the likely others, and of
     a control."""
     question = case.question
@@ -111,13 +112,13 @@ def _among_others(case: Case, job: Job) -> Iterator[object]:
 
     for method in question.methods:
         label = METHODS[method].label
-        if job.stop.is_set():
+        if task.stop.is_set():
             return
         try:
-            yield found(label, ask(held, method, job, progress=reporter(label, job)))
-            if METHODS[method].class_specific and not job.stop.is_set():
+            yield found(label, ask(held, method, task, progress=reporter(label, task)))
+            if METHODS[method].class_specific and not task.stop.is_set():
                 asked = explainer, grid, method, target, LIKELY_RIVALS, question.settings
-                rather = contrast(*asked, reporter(f"{label}, contrast", job), job.stop)
+                rather = contrast(*asked, reporter(f"{label}, contrast", task), task.stop)
                 yield found(f"{label}, not others", rather)
         except ValueError as error:
             yield Refused(label, str(error))

@@ -1,8 +1,8 @@
-"""The one compute thread: it alone loads networks and runs them, one job after the other.
+"""The server's side of the compute process: the jobs that wait for it, first come first served, and a courier for its news.
 
-Gradio changes threads between the steps of a generator and frees its slot before a stopped step has ended: torch's
-per-thread state and "one job at a time" are safe only on a thread of our own. Handlers submit a `Job` and follow its news.
-What a job must fetch first, such as a model's weights, is fetched on a thread beside, where nobody else has to wait for it.
+Gradio changes threads between the steps of a generator and frees its slot before a stopped step has ended: "one job at a
+time" is safe only in a queue of our own. Handlers submit an order and follow the news of its job. What a job must fetch
+first, such as a model's weights, is fetched beside, where nobody else has to wait for it.
 """
 
 from __future__ import annotations
@@ -10,131 +10,63 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
+from functools import partial
 
-from .news import Failed
+from iscam.models import BUNDLED
+
+from .answers import Answers
+from .compute import Link
+from .job import Job
+from .messages import Begin, Ended, Fetch, Fetched, Previewed, Ready, Rendered, Sent, Stop, Told, Wanted
+from .news import Analysed, Failed
+from .order import Order
 
 MAX_WAITING = 8
-TICK = 0.3  # seconds after which a reader without news is given control, to notice that its visitor has left
+OBEY_SECONDS = (
+    10.0  # after a stop; the longest step between two looks at it, loading VGG-16, takes half of that on a slow machine
+)
+DIED = "The process that runs the networks has ended, perhaps for want of memory: please try again, or another model."
 
 log = logging.getLogger(__name__)
 
-Work = Callable[["Job"], None]
-
-
-class Job:
-    """A piece of work and its news, which any number of readers may follow, from the beginning and at their own pace.
-
-    Of the previews only the latest is kept, so slow readers cost no memory. `trouble` is why its fetching failed; the work
-    may have an answer to that.
-    """
-
-    def __init__(self, owner: str, work: Work, background: bool = False) -> None:
-        self.owner = owner
-        self.work: Work | None = work
-        self.background = background
-        self.trouble: OSError | None = None
-        self.stop = threading.Event()
-        self._changed = threading.Condition()
-        self._news: list[object] = []
-        self._preview: object = None
-        self._ended = False
-
-    @classmethod
-    def known(cls, owner: str, news: Iterable[object]) -> Job:
-        """A job that is over, because its news were known before."""
-        job = cls(owner, lambda job: None)
-        for each in news:
-            job.tell(each)
-        job.end()
-        return job
-
-    def tell(self, news: object) -> None:
-        """Add news that every reader gets. Whatever the preview showed is outdated by it."""
-        with self._changed:
-            self._news.append(news)
-            self._preview = None
-            self._changed.notify_all()
-
-    def show(self, preview: object) -> None:
-        """Replace the preview; a reader who has not read the one before never will."""
-        with self._changed:
-            self._preview = preview
-            self._changed.notify_all()
-
-    def end(self) -> None:
-        """No more news. Pages keep their jobs, so the work, which holds a full-size photo, is let go."""
-        with self._changed:
-            self.work = None
-            self._ended = True
-            self._changed.notify_all()
-
-    def follow(self, tick: float = TICK) -> Iterator[list[object]]:
-        """Lists of news, oldest first, the newest preview last; an empty list after `tick` seconds without any."""
-        seen, preview = 0, None
-        while True:
-            with self._changed:
-                if not self._ended and len(self._news) == seen and self._preview in (None, preview):
-                    self._changed.wait(tick)
-                fresh = self._news[seen:]
-                seen += len(fresh)
-                if self._preview not in (None, preview):
-                    fresh.append(self._preview)
-                preview, ended = self._preview, self._ended
-            yield fresh
-            if ended:
-                return
-
 
 class Worker:
-    """The compute thread and the jobs that wait for it, first come first served.
+    """The jobs of all visitors, the process that does them one by one, and the answers given, for everybody.
 
     A visitor ("owner") has one job at a time: a new one takes the place of the old. A background job gives way to every
-    other and is taken up again when none is left, so its work must be able to go on where it was stopped.
+    other and is taken up again when none is left. A process that dies costs the job that it was at: the next takes its place.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, start: Callable[[], Link]) -> None:
+        self.answers = Answers()
+        self._start = start
         self._changed = threading.Condition()
         self._waiting: deque[Job] = deque()
-        self._fetching: set[Job] = set()
+        self._fetching: list[Job] = []
         self._running: Job | None = None
-        threading.Thread(target=self._run, name="compute", daemon=True).start()
+        self._link: Link | None = None  # to a process that is ready
+        self._deadline: threading.Timer | None = None  # of a stop
+        self._closed = False
+        threading.Thread(target=self._run, name="courier", daemon=True).start()
 
-    def submit(self, owner: str, work: Work, background: bool = False, fetch: Work | None = None) -> Job:
-        """Put work in the queue, once `fetch` is done. Raises ValueError, a sentence, if too many are waiting."""
-        job = Job(owner, work, background)
+    # For handlers
+
+    def submit(self, owner: str, order: Order, background: bool = False) -> Job:
+        """Put an order in the queue, once its weights are here. Raises ValueError, a sentence, if too many are waiting."""
+        job = Job(owner, order, background)
+        job.rendered = partial(self._rendered, job)
         self.release_owner(owner)
         with self._changed:
             waiting = len(self._fetching) + sum(not other.background for other in self._waiting)
             if waiting >= MAX_WAITING and not background:
                 raise ValueError(f"{waiting} visitors are waiting already: please try again in a minute.")
-            if fetch is None:
+            if background or order.question.model == BUNDLED:
                 self._enqueue(job)
             else:
-                self._fetching.add(job)
-                threading.Thread(target=self._fetch, args=(job, fetch), name="fetch", daemon=True).start()
+                self._fetching.append(job)
+                self._send(Fetch(job.number, order.question.model))
         return job
-
-    def _enqueue(self, job: Job) -> None:
-        """With the lock held: behind the visitors who came before; a background job behind all."""
-        if job.background:
-            self._waiting.append(job)
-        else:
-            self._waiting.insert(sum(not other.background for other in self._waiting), job)
-            if self._running is not None and self._running.background:
-                self._running.stop.set()
-        self._changed.notify()
-
-    def _fetch(self, job: Job, fetch: Work) -> None:
-        try:
-            fetch(job)
-        except OSError as error:
-            job.trouble = error
-        finally:
-            with self._changed:
-                if job in self._fetching:  # else it was released meanwhile
-                    self._fetching.remove(job)
-                    self._enqueue(job)
 
     def ahead(self, job: Job) -> int | None:
         """How many jobs run before this one; None if it is running or over."""
@@ -145,11 +77,17 @@ class Worker:
 
     def release(self, job: Job) -> None:
         """Stop a job, wherever it is: nobody waits for it any more."""
-        job.stop.set()
         with self._changed:
-            if job in self._waiting or job in self._fetching:
-                self._waiting = deque(other for other in self._waiting if other is not job)
-                self._fetching.discard(job)
+            if job is self._running:
+                self._halt(job)
+                return
+            job.stop.set()
+            if job in self._fetching:
+                self._fetching.remove(job)
+                self._send(Stop(job.number))
+                job.end()
+            elif job in self._waiting:
+                self._waiting.remove(job)
                 job.end()
 
     def release_owner(self, owner: str) -> None:
@@ -160,23 +98,159 @@ class Worker:
         for job in jobs:
             self.release(job)
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._running = None
-                self._changed.wait_for(lambda: self._waiting)
-                job = self._running = self._waiting.popleft()
+    def close(self) -> None:
+        """End the process; no other is started."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            if self._link is not None:
+                self._link.kill()
+
+    # With the lock held
+
+    def _send(self, message: object) -> None:
+        """Nothing comes of it while there is no process: whatever is to be known by the next is said when it is ready."""
+        if self._link is not None:
             try:
-                assert job.work is not None  # it ends but once
-                job.work(job)
-            except (ValueError, OSError) as error:
-                job.tell(Failed(str(error)))
-            except Exception:  # a fault in the program: the visitor gets a sentence, we the traceback, the others go on
-                log.exception("a job failed")
-                job.tell(Failed("Something went wrong here. Please try another photo, model or method."))
+                self._link.connection.send(message)
+            except OSError:
+                log.info("the compute process does not listen any more")  # the courier hears of it in a moment
+
+    def _enqueue(self, job: Job) -> None:
+        """Behind the visitors who came before; a background job behind all."""
+        if job.background:
+            self._waiting.append(job)
+        else:
+            self._waiting.insert(sum(not other.background for other in self._waiting), job)
+            if self._running is not None and self._running.background:
+                self._halt(self._running)
+        self._changed.notify_all()
+        self._next()
+
+    def _next(self) -> None:
+        """Begin the next job if the process is free."""
+        if self._link is not None and self._running is None and self._waiting:
+            job = self._running = self._waiting.popleft()
+            assert job.order is not None  # it ends but once
+            self._send(Begin(job.number, job.order.light(), job.background, job.trouble))
+
+    def _halt(self, job: Job) -> None:
+        """Stop the running job, by force if it does not obey."""
+        if not job.stop.is_set():
+            job.stop.set()
+            self._send(Stop(job.number))
+            self._deadline = threading.Timer(OBEY_SECONDS, self._enforce, [job, self._link])
+            self._deadline.daemon = True
+            self._deadline.start()
+
+    def _finish(self, job: Job) -> None:
+        """The running job is over, or has given way."""
+        self._running = None
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if job.background and job.stop.is_set():
+            job.give_way()
+            self._waiting.append(job)
+        else:
+            job.end()
+
+    # Other threads
+
+    def _enforce(self, job: Job, link: Link | None) -> None:
+        with self._changed:
+            if job is self._running and job.stop.is_set() and link is not None and link is self._link:
+                log.warning("a job did not stop within %s seconds: its process is ended", OBEY_SECONDS)
+                link.kill()
+
+    def _rendered(self, job: Job, seconds: float) -> None:
+        with self._changed:
+            if job is self._running:
+                self._send(Rendered(job.number, seconds))
+
+    def _run(self) -> None:
+        """The courier: starts a process, hears it out, and starts the next."""
+        while not self._closed:
+            try:
+                link = self._start()
+                self._hear(link)
+                link.kill()
+            except Exception:  # whatever the reason: nobody may wait for a process that is not there
+                log.exception("the compute process cannot be started")
             with self._changed:
-                if job.background and job.stop.is_set():
-                    job.stop.clear()
-                    self._waiting.append(job)
-                else:
-                    job.end()
+                ready, self._link = self._link is not None, None
+                if self._closed:
+                    return
+                log.error("the compute process has ended%s", "" if ready else " before it was ready")
+                self._mourn(ready)
+                if not ready:  # only a visitor is reason enough to try again
+                    self._changed.wait_for(lambda: self._waiting or self._closed)
+
+    def _hear(self, link: Link) -> None:
+        """Take what a process says until it dies."""
+        try:
+            while True:
+                message = link.connection.recv()
+                with self._changed:
+                    self._take(message, link)
+        except (EOFError, OSError):
+            return
+        except Exception:  # what it says cannot be understood: a fault in the program
+            log.exception("the compute process is not understood")
+
+    def _take(self, message: object, link: Link) -> None:
+        match message:
+            case Ready() if self._closed:
+                link.kill()
+            case Ready():
+                self._link = link
+                for job in self._fetching:
+                    assert job.order is not None
+                    self._send(Fetch(job.number, job.order.question.model))
+                self._next()
+            case Told(number, news, answers):
+                for each in answers:
+                    self.answers.put(each.key, each.answer, each.size)
+                if (known := self._job(number)) is not None:
+                    known.tell(self._one_copy(news))
+            case Previewed(number, preview):
+                if (known := self._job(number)) is not None:
+                    known.show(preview)
+            case Wanted(number):
+                if (known := self._job(number)) is not None and known.order is not None:
+                    self._send(Sent(number, known.order.question.photo))
+            case Fetched(number, trouble):
+                if (known := self._job(number)) is not None and known in self._fetching:
+                    known.trouble = trouble
+                    self._fetching.remove(known)
+                    self._enqueue(known)
+            case Ended(number):
+                if (known := self._job(number)) is not None:
+                    self._finish(known)
+                self._next()
+
+    def _job(self, number: int) -> Job | None:
+        """The job of a message, unless it was released meanwhile."""
+        known = (self._running, *self._fetching)
+        return next((job for job in known if job is not None and job.number == number), None)
+
+    def _one_copy(self, news: object) -> object:
+        """Pages keep what they are told of a photo, picture included: they share that of the answers."""
+        if isinstance(news, Analysed):
+            return self.answers.get(news.subject.place) or news
+        return news
+
+    def _mourn(self, ready: bool) -> None:
+        """What was to be fetched by a process that died is fetched where it is needed; what it was at fails. One that was never
+        ready cannot serve anybody who waits."""
+        if self._running is not None:
+            if not self._running.stop.is_set():
+                self._running.tell(Failed(DIED))
+            self._finish(self._running)
+        fetching, self._fetching = self._fetching, []
+        for job in fetching:
+            self._enqueue(job)
+        while not ready and self._waiting:
+            job = self._waiting.popleft()
+            job.tell(Failed(DIED))
+            job.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -97,7 +98,7 @@ class Canvas:
         alt = f"{label} contrast, {title}: strongest in the {words.place(explanation.heatmap)}"
         lines = [f"{label}: red speaks for {category}, blue for {against}"]
         card = html.card(title, self._draw(explanation, signed=True), alt, lines, note=explanation.note)
-        return card + html.colour_bar(show.encoded(show.colour_bar(signed=True), "JPEG"), against, category)
+        return card + html.colour_bar(_bar(signed=True), against, category)
 
     def small_card(self, title: str, heatmap: NDArray[np.float32], alt: str, lines: Sequence[str]) -> str:
         """A map (H, W) among many. There is no raw map of it, so that its cells cannot be shown."""
@@ -112,11 +113,16 @@ class Canvas:
 
     def scale(self) -> str:
         """The colour bar that all maps share."""
-        bar = show.encoded(show.colour_bar(self.look.colours), "JPEG")
-        return html.colour_bar(bar, "0", "1, the strongest place of each map")
+        return html.colour_bar(_bar(self.look.colours), "0", "1, the strongest place of each map")
 
     def _draw(self, explanation: Explanation, signed: bool = False) -> bytes:
         look = self.look
         heatmap = show.cells(explanation.raw, signed) if look.view == CELLS else explanation.heatmap
         picture = show.draw_map(self.photo, self.crop, heatmap, look.view, look.colours, look.opacity, signed)
         return show.encoded(picture, "JPEG")
+
+
+@functools.cache
+def _bar(colours: str = COLOUR_MAPS[0], signed: bool = False) -> bytes:
+    """A colour bar as JPEG, the same beside every map and preview."""
+    return show.encoded(show.colour_bar(colours, signed), "JPEG")

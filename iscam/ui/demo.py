@@ -1,0 +1,103 @@
+"""Building the demo and starting its server, with the limits that a public page needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.block_function import BlockFunction
+from gradio.state_holder import SessionState
+from starlette.middleware import Middleware
+
+from iscam.images import MAX_FILE_BYTES
+from iscam.models import DEFAULT_MODEL
+from iscam.project import ASSETS
+
+from .asked import endpoint
+from .asked.events import Events
+from .asked.limits import BodyLimit
+from .done.worker import Worker
+from .seen.layout import lay_out
+from .tabs import TABS
+
+CACHE_EVERY, CACHE_AGE = 600, 1800  # seconds: how often, and from which age on, uploads are deleted
+FONTS = ["system-ui", "Segoe UI", "Roboto", "Helvetica", "sans-serif"]  # nothing is fetched for them
+
+
+class Demo(gr.Blocks):
+    """Blocks whose endpoint may be called with its last arguments left out, as those can that knew fewer of them, and whose
+    updates cost what they change."""
+
+    def validate_inputs(self, block_fn: BlockFunction, inputs: list[Any]) -> None:
+        if block_fn.api_name == endpoint.NAME:
+            inputs += [
+                getattr(part, "value", None) for part in block_fn.inputs[max(1, len(inputs)) :]
+            ]  # all but the photo
+        super().validate_inputs(block_fn, inputs)
+
+    async def postprocess_data(
+        self, block_fn: BlockFunction, predictions: list[Any] | dict[Any, Any], state: SessionState | None
+    ) -> list[Any]:
+        """For an output that an event did not change, Gradio would make its component anew to find that nothing has changed.
+        Every event of the page may change some sixty of them: maps would wait for that."""
+        if not isinstance(predictions, dict) or not all(isinstance(part, gr.blocks.Block) for part in predictions):
+            return await super().postprocess_data(block_fn, predictions, state)
+        changed = {part: value for part, value in predictions.items() if not _skips(value)}
+        found: Iterator[Any] = iter(())
+        if changed:
+            part_of = copy(block_fn)
+            part_of.outputs = [part for part in block_fn.outputs if part in changed]
+            found = iter(await super().postprocess_data(part_of, changed, state))
+        return [next(found) if part in changed else gr.skip() for part in block_fn.outputs]
+
+
+def _skips(value: object) -> bool:
+    return isinstance(value, dict) and value == gr.skip()
+
+
+def start_model() -> str:
+    """ResNet-18 if torch hub's cache holds its weights already, else the bundled classifier. Does not import torch."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser()
+    return "resnet18" if any((home / "hub" / "checkpoints").glob("resnet18-*.pth")) else DEFAULT_MODEL
+
+
+def build(worker: Worker, model: str | None = None) -> tuple[gr.Blocks, Events]:
+    """The page and its events. `worker` sees to the computing; `model` is chosen at first."""
+    first = model or start_model()
+    with Demo(title="IS-CAM", analytics_enabled=False, delete_cache=(CACHE_EVERY, CACHE_AGE), fill_width=True) as demo:
+        page = lay_out(first, {key: tab.face for key, tab in TABS.items()})
+        events = Events(page, TABS, first, worker)
+        events.connect(demo)
+        endpoint.add(worker)
+    demo.queue(max_size=48, default_concurrency_limit=8, api_open=False)
+    return demo, events
+
+
+def launch(demo: gr.Blocks, **where: Any) -> None:
+    """Start the server of a built demo, in the background, closed where Gradio is open by default."""
+    demo.launch(
+        **where,
+        prevent_thread_lock=True,
+        quiet=True,
+        show_error=False,
+        enable_monitoring=False,
+        run_history=False,
+        ssr_mode=False,
+        max_file_size=MAX_FILE_BYTES,
+        state_session_capacity=100,
+        footer_links=["api"],
+        theme=gr.themes.Default(
+            primary_hue="indigo",
+            neutral_hue="slate",
+            spacing_size="sm",  # the whole question fits on a laptop's screen
+            font=FONTS,
+            font_mono=["monospace"],
+        ),
+        css_paths=[ASSETS / "style.css"],
+        app_kwargs={"middleware": [Middleware(BodyLimit)]},
+    )
