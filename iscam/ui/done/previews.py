@@ -1,4 +1,4 @@
-"""How often a map is shown while it sharpens: as often as costs a twentieth of the time."""
+"""How often a map is shown while it sharpens: as often as costs about a twentieth of the time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-SHARE = 0.05  # of the time that previews may cost, in both processes together
+SHARE = 0.025  # of the time for both processes together: with what the browser does, which nobody tells, about a twentieth
 SHORTEST = 0.1  # seconds from one to the next, and to the first: more often, nobody would see more
 
 
