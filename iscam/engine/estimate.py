@@ -17,6 +17,7 @@ from torch import Tensor
 SHARES = (0.05, 0.5, 0.95)  # of the variance that may belong to the random field; the likeliest is taken
 CONSTANT, SLOPE = 3.0, 1.0  # prior variances of the trend's coefficients, in units of the residual variance
 NODES = 15  # at which a normal distribution is looked at
+LEAST, MOST, SURE = 1e-300, 1 - 1e-6, 1e-8  # bounds of a weight and of a variance, so that neither is lost in rounding
 REACH = 2.0  # correlation length of the random field, in median distances between masks
 
 
@@ -83,7 +84,7 @@ def widening(weights: Tensor, variances: Tensor) -> Tensor:
     """
     places, shares = (torch.from_numpy(found).to(weights) for found in hermegauss(NODES))  # (NODES,)
     shares = shares / shares.sum()
-    logits, spread = weights.clamp(1e-300, 1 - 1e-12).logit(), variances.clamp_min(1e-12).sqrt()
+    logits, spread = weights.clamp(LEAST, MOST).logit(), variances.clamp_min(SURE).sqrt()
     values = (logits[:, None] + spread[:, None] * places).sigmoid()  # (C, NODES)
     moved = (values - (shares * values).sum(1, keepdim=True)).square() @ shares  # (C,)
     line = (logits.sigmoid() * (1 - logits.sigmoid()) * spread).clamp_min(1e-300)

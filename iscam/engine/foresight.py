@@ -123,8 +123,9 @@ class Foresight:
         both = standing.rough[audit] & standing.fine[audit]
         wanted = ~standing.fine[audit] & ~self._exact
         if wanted.any():
-            constant = torch.ones(len(z), 1, dtype=torch.double)  # (C, 1)
-            mean = self._krige((ROUND, audit), shift.double(), both, wanted, constant, ROUNDING, ROUND_GUESS)
+            mean = self._krige(
+                (ROUND, audit), shift.double(), both, wanted, self._features(z, 2), ROUNDING, ROUND_GUESS
+            )
             shift = shift.masked_scatter(wanted, mean.float())
         wanted = standing.fine[audit] & standing.has[full] & ~self._exact
         if wanted.any():  # precise at a few points only

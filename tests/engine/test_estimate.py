@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from iscam.engine.estimate import CONSTANT, REACH, SHARES, SLOPE, influence, krige, likeness, standardised
+from iscam.engine.estimate import CONSTANT, REACH, SHARES, SLOPE, influence, krige, likeness, standardised, widening
 
 CHANNELS, PLACES = 40, 16
 
@@ -298,3 +298,29 @@ def test_a_constant_column_tells_nothing() -> None:
     for channels in range(2, 100):
         features = standardised(torch.full((channels,), 0.1, dtype=torch.double), torch.full((channels,), 0.7))
         torch.testing.assert_close(features[:, 1:], torch.zeros(channels, 2, dtype=torch.double), rtol=0, atol=1e-6)
+
+
+def test_a_small_weight_that_is_far_from_sure_may_well_be_large() -> None:
+    """The widening is the standard deviation of the sigmoid of a normal logit over that of its line, here by a fine sum."""
+    weights = torch.tensor([1e-6, 0.003, 0.02, 0.2, 0.5, 0.9], dtype=torch.double)
+    for variance in (1e-6, 0.01, 0.3, 1.0, 2.25):
+        found = widening(weights, torch.full_like(weights, variance))
+        for weight, factor in zip(weights.tolist(), found.tolist(), strict=True):
+            places = torch.linspace(-9, 9, 20001, dtype=torch.double)
+            shares = torch.exp(-places.square() / 2)
+            shares = shares / shares.sum()
+            values = torch.sigmoid(math.log(weight / (1 - weight)) + math.sqrt(variance) * places)
+            spread = float((shares * (values - (shares * values).sum()).square()).sum().sqrt())
+            wanted = max(1.0, spread / (weight * (1 - weight) * math.sqrt(variance)))
+            assert factor == pytest.approx(wanted, rel=0.03)
+
+
+def test_a_weight_that_is_known_is_not_widened() -> None:
+    """Where the logit is sure, its line says all; nor is anything made narrower, or not a number at the ends."""
+    weights = torch.tensor([0.0, 1e-30, 0.3, 1.0], dtype=torch.double)
+    torch.testing.assert_close(
+        widening(weights, torch.zeros_like(weights)), torch.ones_like(weights), rtol=0, atol=1e-5
+    )
+    wide = widening(weights, torch.full_like(weights, 4.0))
+    assert wide.isfinite().all()
+    assert (wide >= 1).all()
