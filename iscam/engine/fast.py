@@ -23,6 +23,7 @@ from .masks import flat_channels
 from .passes import Passes, Probe
 from .scores import Scorer, strongest_first
 from .standing import Channels, Known, SideScores, Standing
+from .streams import single_threaded
 
 # Whom to ask first
 FIRST = 0.3  # this share of the channels is seen at once, the strongest; the others if they turn out to matter
@@ -155,6 +156,7 @@ class Refinement:
         for scores in self._scores:
             scores.update(standing)
 
+    @single_threaded()
     def _assess(self) -> Assessment:
         """Foresee what is missing, and estimate the map's error from how uncertain that is."""
         standing = Standing(self._known)
@@ -216,6 +218,7 @@ class Refinement:
         others = [order[int(place)] for place in torch.searchsorted(reached, steps).clamp_max(len(order) - 1)]
         return [*strong, *others]
 
+    @single_threaded()
     def _learn(self, pilots: Tensor) -> None:
         """Fit the mixes of the lower rungs to the pilots."""
         known = self._known

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from threading import Barrier, Lock
@@ -95,6 +96,18 @@ def _pool(count: int, _process: int) -> ThreadPoolExecutor:
         begun.result()
     torch.set_num_threads(threads)
     return pool
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Let torch use no other thread while the body runs: for many small steps, between which threads would wait for each
+    other, on a busy machine longer than they work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def held(network: nn.Module) -> list[object]:
