@@ -158,7 +158,7 @@ class Explainer:
             method: a key of METHODS.
             target, against: class index, its digits, or its category. `against` is subtracted as it is: the signed contrast.
             steps, path, weighting, samples, seed, rivals, strength, signed: see `Settings`.
-            progress: called after every batch.
+            progress: called after every batch, while others run: it must not use the network.
             stop: when it is set, the map of what is known is returned with `complete` False.
 
         Raises:

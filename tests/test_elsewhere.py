@@ -74,16 +74,6 @@ def test_maps(both: list[Explainer], seen: list[Analysis], method: str, rivals: 
         assert other.specificity == pytest.approx(cpu.specificity, abs=CLOSE)
 
 
-@pytest.mark.parametrize("rivals", [None, "nearest:20"])
-@pytest.mark.parametrize("weighting", ["probability", "logit"])
-def test_the_fast_engines_error_holds(both: list[Explainer], weighting: str, rivals: str | None) -> None:
-    fast = both[1].using("fast")
-    found = fast.explain(fast.analyse(CHELSEA), weighting=weighting, rivals=rivals)
-    exact = both[1].explain(both[1].analyse(CHELSEA), weighting=weighting, rivals=rivals)
-    assert found.forward_passes < exact.forward_passes
-    assert np.abs(found.heatmap - exact.heatmap).max() <= found.estimated_error <= 0.03
-
-
 def test_figures(both: list[Explainer]) -> None:
     metrics = [key for key, row in METRICS.items() if row.needs not in ("box", "grid")]
     values = []

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from iscam.engine import devices, streams
 from iscam.engine.backend import Backend
 from iscam.engine.devices import quota, set_threads
-from iscam.engine.streams import Crowd, held, stream_count, unchanged
+from iscam.engine.streams import Crowd, held, single_threaded, stream_count, unchanged
 from tests import tiny_models
 
 CPU = torch.device("cpu")
@@ -199,6 +199,14 @@ def test_there_are_as_many_streams_as_cores_may_be_used(monkeypatch: pytest.Monk
     monkeypatch.setattr(streams, "quota", lambda: 2)
     assert stream_count(CPU) == 2
     assert stream_count(torch.device("cuda")) == 1
+
+
+def test_torch_can_be_held_to_one_thread() -> None:
+    """While the body runs, also if it raises; afterwards there are as many as before."""
+    with pytest.raises(RuntimeError, match="on purpose"), single_threaded():
+        assert torch.get_num_threads() == 1
+        raise RuntimeError("on purpose")
+    assert torch.get_num_threads() == 3
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ from iscam.ui.done.previews import Previews
 
 
 @pytest.mark.parametrize(("making", "showing"), [(0.001, 0.002), (0.01, 0.03), (0.2, 0.4), (0.0, 1.0)])
-def test_previews_cost_a_twentieth_of_the_time_at_most(
+def test_previews_cost_a_fortieth_of_the_time_at_most(
     making: float, showing: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever a preview costs, to make and to show; the first comes soon, and none sooner than anybody can see."""
+    """Whatever one costs the two processes, to make and to show, beside what it costs the browser; the first comes soon, and
+    none sooner than anybody can see."""
     monkeypatch.undo()  # what all tests of the page set
     now, times = 0.0, []
     paced = Previews(lambda: now)
@@ -30,8 +31,8 @@ def test_previews_cost_a_twentieth_of_the_time_at_most(
     assert times[0] < 0.15
     gaps = [after - before for before, after in pairwise(times)]
     assert min(gaps) >= previews.SHORTEST - 1e-9
-    assert (making + showing) * len(gaps) <= 0.05 * sum(gaps) + 1e-9
-    assert max(gaps) <= max(previews.SHORTEST, 20 * (making + showing)) + making + 0.011
+    assert (making + showing) * len(gaps) <= 0.025 * sum(gaps) + 1e-9
+    assert max(gaps) <= max(previews.SHORTEST, 40 * (making + showing)) + making + 0.011
 
 
 def test_where_nobody_looks_one_preview_is_enough() -> None:
