@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -91,7 +91,7 @@ class Runs:
         errors = [work.error for work in self._works]
         return None if None in errors else max((error for error in errors if error is not None), default=0.0)
 
-    def batches(self) -> Iterator[None]:
+    def batches(self) -> Generator[None, None, None]:
         for work in self._works:
             yield from work.batches()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ class Ascent:
         self._start = torch.zeros_like(self.weights).masked_fill(flat, -float("inf"))
         self.total = 0 if flat.all() else STEPS
 
-    def batches(self) -> Iterator[None]:
+    def batches(self) -> Generator[None, None, None]:
         """Run it, giving control back before every step. Raises ValueError as `finite` does."""
         place = self._start  # (C,), w in the formula
         slopes, squares = torch.zeros_like(place), torch.zeros_like(place)  # Adam's means, each (C,)

@@ -7,7 +7,7 @@ folded into the convolutions before them, and, for the rough kind of pass, bfloa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from functools import partial
@@ -92,7 +92,7 @@ class Backend:
             pass
         return torch.cat([found[start] for start in sorted(found)])
 
-    def passes(self, total: int, make: Make, keep: Keep, rough: bool = False) -> Iterator[None]:
+    def passes(self, total: int, make: Make, keep: Keep, rough: bool = False) -> Generator[None, None, None]:
         """Run rows 0 to `total`, as many batches at once as there are streams.
 
         `make(start, stop)` gives some of the rows (B, 3, H, W), on any thread; `keep(start, logits)` takes their logits (B, K)

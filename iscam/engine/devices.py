@@ -66,7 +66,7 @@ def has_bf16(device: torch.device | str) -> bool:
 
 
 def set_threads() -> None:
-    """Use as many threads as `ISCAM_THREADS` says; else as many as torch takes by itself, but no more than `quota` allows.
+    """Use as many threads as `ISCAM_THREADS` says; else as many as torch takes by itself and the container allows.
 
     Raises ValueError if it is no number.
     """
@@ -76,8 +76,13 @@ def set_threads() -> None:
         if not threads.isdecimal() or int(threads) < 1:
             raise ValueError(f"ISCAM_THREADS must be a whole number of threads, not {threads!r}.")
         torch.set_num_threads(int(threads))
-    elif cores := quota():
-        torch.set_num_threads(min(torch.get_num_threads(), cores))
+    else:
+        torch.set_num_threads(allowed(torch.get_num_threads()))
+
+
+def allowed(threads: int) -> int:
+    """Of so many threads those that the container's quota allows; all if `ISCAM_THREADS` has said how many."""
+    return threads if os.environ.get("ISCAM_THREADS") else min(threads, quota() or threads)
 
 
 def quota(groups: Path = CGROUPS, own: Path = OWN_CGROUP) -> int | None:

@@ -14,10 +14,12 @@ import torch
 from numpy.polynomial.hermite_e import hermegauss
 from torch import Tensor
 
+from .ladder import LEAST, MOST
+
 SHARES = (0.05, 0.5, 0.95)  # of the variance that may belong to the random field; the likeliest is taken
 CONSTANT, SLOPE = 3.0, 1.0  # prior variances of the trend's coefficients, in units of the residual variance
 NODES = 15  # at which a normal distribution is looked at
-LEAST, MOST, SURE = 1e-300, 1 - 1e-6, 1e-8  # bounds of a weight and of a variance, so that neither is lost in rounding
+SURE = 1e-8  # a variance that is not lost in rounding
 REACH = 2.0  # correlation length of the random field, in median distances between masks
 
 
@@ -87,7 +89,7 @@ def widening(weights: Tensor, variances: Tensor) -> Tensor:
     logits, spread = weights.clamp(LEAST, MOST).logit(), variances.clamp_min(SURE).sqrt()
     values = (logits[:, None] + spread[:, None] * places).sigmoid()  # (C, NODES)
     moved = (values - (shares * values).sum(1, keepdim=True)).square() @ shares  # (C,)
-    line = (logits.sigmoid() * (1 - logits.sigmoid()) * spread).clamp_min(1e-300)
+    line = logits.sigmoid() * (1 - logits.sigmoid()) * spread
     return (moved.sqrt() / line).clamp_min(1)
 
 

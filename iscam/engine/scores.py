@@ -8,7 +8,8 @@ not coming back. What has been run stays in the table.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from typing import Protocol
 
 import torch
@@ -40,18 +41,19 @@ class Work(Protocol):
         """Run it, giving control back before every batch."""
 
 
-def carry_out(batches: Iterable[None], stop: threading.Event | None, report: Callable[[], None]) -> bool:
+def carry_out(batches: Generator[None, None, None], stop: threading.Event | None, report: Callable[[], None]) -> bool:
     """Run to the end, or until `stop` is set, which is looked at before every batch; `report` after every batch.
 
-    Returns whether the end was reached. A batch takes about `backend.BATCH_SECONDS`.
+    Returns whether the end was reached; what was on its way by then is through. A batch takes about `pace.BATCH_SECONDS`.
     """
     begun = False
-    for _ in batches:
-        if begun:
-            report()
-        if stop is not None and stop.is_set():
-            return False
-        begun = True
+    with closing(batches):
+        for _ in batches:
+            if begun:
+                report()
+            if stop is not None and stop.is_set():
+                return False
+            begun = True
     if begun:
         report()
     return True

@@ -7,7 +7,6 @@ barrier between the threads in every layer, and a busy neighbour holds up only o
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,14 +19,14 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from .devices import quota
+from .devices import allowed
 
 T = TypeVar("T")
 
 
 def stream_count(device: torch.device) -> int:
     """How many batches run at once on a device: on a CPU as many as there are threads for torch."""
-    return min(torch.get_num_threads(), quota() or sys.maxsize) if device.type == "cpu" else 1
+    return allowed(torch.get_num_threads()) if device.type == "cpu" else 1
 
 
 class Crowd:

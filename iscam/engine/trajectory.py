@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 import torch
 from torch import Tensor
@@ -34,7 +34,7 @@ class Trajectories:
         todo = torch.stack([~self._known(point)[self._teachers] for point in self._points]).nonzero()  # (rows, 2)
         return torch.stack([self._teachers[todo[:, 1]], todo[:, 0]], dim=1)
 
-    def batches(self, scorer: Scorer) -> Iterator[None]:
+    def batches(self, scorer: Scorer) -> Generator[None, None, None]:
         """Run the teachers at the points at which they have not been run, and the blank photo."""
         yield from scorer.run([Probe(point) for point in self._points], self.missing(), blank=True)
 

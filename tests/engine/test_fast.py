@@ -166,7 +166,7 @@ def test_passes_are_counted_and_none_is_run_twice() -> None:
     assert first <= 3 * 224
     assert rows(target="dog") <= first / 2
     assert rows(method="score-cam") <= 224
-    assert rows(steps=20) < first  # what channels have had at ten steps tells much of it
+    assert rows(steps=20) <= 224 / 2  # what channels have had at ten steps tells most of it
     assert rows(path="linear") < first
     run = {probe: int(analysis.table.evaluated(probe).sum()) for probe in analysis.table.probes}
     assert sum(run.values()) + 1 == counter.rows  # and the blank photo

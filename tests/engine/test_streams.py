@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from iscam.engine import devices, streams
+from iscam.engine import devices
 from iscam.engine.backend import Backend
 from iscam.engine.devices import quota, set_threads
 from iscam.engine.streams import Crowd, held, single_threaded, stream_count, unchanged
@@ -23,7 +23,8 @@ PATIENCE = 60.0  # seconds, a bound only
 @pytest.fixture(autouse=True)
 def three_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A machine on which torch takes three threads, whatever this one has."""
-    monkeypatch.setattr(streams, "quota", lambda: None)
+    monkeypatch.setattr(devices, "quota", lambda: None)
+    monkeypatch.delenv("ISCAM_THREADS", raising=False)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     yield
@@ -97,7 +98,7 @@ def test_batches_run_side_by_side_each_on_one_thread() -> None:
 
 def test_one_stream_is_the_callers_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is but one core, nothing is handed to another thread."""
-    monkeypatch.setattr(streams, "quota", lambda: 1)
+    monkeypatch.setattr(devices, "quota", lambda: 1)
     network = Watched()
     Backend(network, batch=2).logits(photos(6))
     assert list(network.seen[0].threads) == [threading.current_thread().name]
@@ -196,8 +197,10 @@ def test_a_batch_that_ran_alone_tells_nothing_of_the_pace() -> None:
 def test_there_are_as_many_streams_as_cores_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """As torch has threads, or as a container's quota says; one on a GPU, which runs a batch on all it has."""
     assert stream_count(CPU) == 3
-    monkeypatch.setattr(streams, "quota", lambda: 2)
+    monkeypatch.setattr(devices, "quota", lambda: 2)
     assert stream_count(CPU) == 2
+    monkeypatch.setenv("ISCAM_THREADS", "3")  # said by somebody who knows
+    assert stream_count(CPU) == 3
     assert stream_count(torch.device("cuda")) == 1
 
 

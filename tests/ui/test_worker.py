@@ -117,7 +117,7 @@ def test_background_work_that_waits_stays_behind_visitors_who_come_later(worker:
 
 
 def test_what_one_visitor_fetches_stalls_no_other(network: StandIn, hire: Callable[[Bench], Worker]) -> None:
-    """A download runs beside the compute thread; its job takes its turn when it is there."""
+    """A download runs beside the compute process; its job takes its turn when it is there."""
     arrived = threading.Event()
     worker = hire(Bench(lambda key: network, lambda key: void(arrived.wait(PATIENCE))))  # type: ignore[arg-type,return-value]
     slow = worker.submit("ann", deed(lambda task: task.tell("ann's"), model="vgg16"))

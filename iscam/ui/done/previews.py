@@ -6,9 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-SHARE = (
-    0.025  # of the time for both processes together: with what the browser does, which nobody tells, about a twentieth
-)
+SHARE = 0.025  # of the time for both processes: with what the browser does, which nobody tells, about a twentieth
 SHORTEST = 0.1  # seconds from one to the next, and to the first: more often, nobody would see more
 
 
