@@ -18,7 +18,9 @@ from iscam.project import EXAMPLES
 from iscam.ui.asked import checks, links
 from iscam.ui.asked.events import Events
 from iscam.ui.done.bench import Bench
+from iscam.ui.done.job import Job
 from iscam.ui.done.news import Contrasted
+from iscam.ui.done.order import Order
 from iscam.ui.seen import words
 from iscam.ui.seen.layout import OPENING
 from tests.ui.stand_in import CATEGORIES, PATIENCE, StandIn, Watcher, asked, page_of, shown, told, until, visitor
@@ -133,6 +135,27 @@ def test_a_new_photo_takes_the_place_of_running_maps(events: Events, photo: dict
     until(lambda: network.running)
     new = Watcher(events.maps.new_photo(asked(events, {"path": str(OPENING)}), visitor()))
     new.finished()
+    old.finished()
+    assert not old.page[page_of(events).explain]["visible"]
+
+
+def test_an_event_does_not_conclude_while_another_takes_its_place(
+    events: Events, photo: dict[str, str], network: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its job ends before the other's has begun."""
+    network.pace.clear()
+    old = Watcher(events.maps.explain(asked(events, photo), visitor()))
+    until(lambda: network.running)
+    begin = events.desk.worker.submit
+
+    def late(owner: str, order: Order) -> Job:
+        job = begin(owner, order)
+        until(lambda: not network.running)
+        time.sleep(0.1)
+        return job
+
+    monkeypatch.setattr(events.desk.worker, "submit", late)
+    Watcher(events.maps.new_photo(asked(events, {"path": str(OPENING)}), visitor())).finished()
     old.finished()
     assert not old.page[page_of(events).explain]["visible"]
 

@@ -92,18 +92,21 @@ class Desk:
     def turn(self, request: gr.Request, told: list[Any] | None, order: Order) -> Turn:
         """A job of the visitor's, which takes the place of the one before; one that is over if its news are known."""
         owner = checks.session(request)
-        if told is None:
-            return Turn(self.worker.submit(owner, order))
-        self.worker.release_owner(owner)
-        return Turn(Job.known(owner, told))
+
+        def begin() -> Job:
+            if told is None:
+                return self.worker.submit(owner, order)
+            self.worker.release_owner(owner)
+            return Job.known(owner, told)
+
+        return self.visit(request).take(begin)
 
     @contextmanager
-    def having(self, visit: Visit, turn: Turn) -> Iterator[None]:
-        """The page is this event's from now on, when the one before has sent its last word, which may be late."""
-        before, visit.turn = visit.turn, turn
+    def having(self, turn: Turn) -> Iterator[None]:
+        """The page is this event's when the one before has sent its last word, which may be late."""
         try:
-            if before is not None:
-                before.left.wait(LEAVE_SECONDS)
+            if turn.after is not None:
+                turn.after.wait(LEAVE_SECONDS)
             yield
         finally:
             turn.left.set()

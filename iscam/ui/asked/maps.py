@@ -54,7 +54,7 @@ class MapEvents:
         visit, question = self._desk.visit(request), self._desk.example()
         visit.asked = question.place[:2]
         shown = Shown(Look(), question.terms, question.methods, example=True)
-        yield from self._follow(visit, Turn(self._desk.opening()), shown, new_choices=True)
+        yield from self._follow(visit, visit.take(self._desk.opening), shown, new_choices=True)
 
     def leave(self, request: gr.Request) -> None:
         """A page was closed: nothing more is computed or kept for it."""
@@ -71,8 +71,8 @@ class MapEvents:
         if repeated:  # Gradio tells of every upload twice
             yield self._updates.nothing()
         elif photo is None:
-            self._desk.worker.release_owner(checks.session(request))
             visit.turn = visit.shown = visit.asked = visit.studied = None
+            self._desk.worker.release_owner(checks.session(request))
             yield self._updates.cleared("Choose a photo to begin.")
         else:
             yield from self._predict(values, request)
@@ -162,12 +162,12 @@ class MapEvents:
         Nothing is shown before: whoever has asked last must have the turn, however slowly updates go out.
         """
         desk, updates = self._desk, self._updates
-        with desk.having(visit, turn):
+        with desk.having(turn):
             visit.shown, visit.followed, job = shown, None, turn.job
             if not job.background:
                 yield updates.says("Starting …") | (first or {}) | updates.busy(True)
             for batch in job.follow():
-                if visit.turn is not turn:
+                if not visit.has(turn):
                     return
                 changed: Updates = {}
                 for news in batch:
@@ -181,7 +181,7 @@ class MapEvents:
                 if job.background and desk.worker.ahead(job):
                     shown.maps.forget_unfinished()  # questions of visitors come first: the page is ready for one
                     break
-            if visit.turn is turn:
+            if visit.has(turn):
                 shown.over = True
                 if shown.subject is None:
                     visit.asked = NOWHERE

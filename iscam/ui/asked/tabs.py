@@ -101,13 +101,13 @@ class TabEvents:
         known, before = row.study.recall(desk.worker.answers, asked), visit.studied
         turn = desk.turn(request, known, row.study.order(asked))
         line = Line()
-        with desk.having(visit, turn):
+        with desk.having(turn):
             if known is None:
                 yield updates.busy(True) | updates.says("Starting …")
             visit.studied = studied = Studied(tab, asked.maps, [])
             outdated = before is not None and before.tab == tab and before.maps != asked.maps
             for batch in turn.job.follow():
-                if visit.turn is not turn:
+                if not visit.has(turn):
                     return
                 told = [each for each in batch if not isinstance(each, (Measuring, Sharpening))]
                 studied.told += told
@@ -119,7 +119,7 @@ class TabEvents:
                     yield updates.shelved(tab, shelf) | desk.status(line, turn.job)
             if known is None and not (line.failed or turn.job.stop.is_set()):
                 row.study.remember(desk.worker.answers, asked, studied.told)
-            if visit.turn is turn:
+            if visit.has(turn):
                 yield self._concluded(studied, shown, drawn, line, turn)
                 if line.failed:
                     raise gr.Error(line.sentence, print_exception=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 from iscam.ui.done.job import Job
@@ -16,9 +16,10 @@ NOWHERE = "", ""  # what a page has asked about whose question was stopped befor
 
 @dataclass(eq=False)
 class Turn:
-    """One event's right to change a page; it has `left` when it has sent its last word."""
+    """One event's right to change a page, `after` the last word of the one before; it has `left` with its own last word."""
 
     job: Job
+    after: threading.Event | None
     left: threading.Event = field(default_factory=threading.Event)
 
 
@@ -47,6 +48,18 @@ class Visit:
     studied: Studied | None = None
     followed: list[object] | None = None
     chosen: dict[str, list[object]] = field(default_factory=dict)
+    _passing: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self, begin: Callable[[], Job]) -> Turn:
+        """The turn for a job that takes the place of the one before, whose event must not think that it has merely ended."""
+        with self._passing:
+            self.turn = Turn(begin(), self.turn.left if self.turn is not None else None)
+            return self.turn
+
+    def has(self, turn: Turn) -> bool:
+        """Whether the page is still this turn's."""
+        with self._passing:
+            return self.turn is turn
 
 
 class Visits:
