@@ -18,6 +18,7 @@ from tests import tiny_models
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("ISCAM_THREADS", "1")  # also of the programs that tests start; see `_seeded_and_calm`
+os.environ.setdefault("ISCAM_NO_OPENVINO", "1")  # when a network is converted depends on how fast the machine is
 SHARED = Path(os.environ.get("ISCAM_SHARED", ROOT.parent / "shared")).resolve()
 
 

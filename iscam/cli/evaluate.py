@@ -117,6 +117,7 @@ def _conditions(options: argparse.Namespace, model: LoadedModel) -> Conditions:
             curve_steps=options.curve_steps,
             threads=options.threads,
             bfloat16=options.engine == "fast" and engine.has_bf16(options.device),
+            openvino=engine.has_openvino(options.device),
             grid=options.grid is not None,
         ),
     )

@@ -13,6 +13,7 @@ from .capture import forward_pass as forward_pass
 from .capture import map_sizes as map_sizes
 from .capture import undisturbed as undisturbed
 from .cells import Cells as Cells
+from .converted import has_openvino as has_openvino
 from .devices import check_device as check_device
 from .devices import device_label as device_label
 from .devices import find_device as find_device

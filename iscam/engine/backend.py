@@ -1,7 +1,8 @@
 """How a batch is pushed through the network fast on this machine: precision, memory layout, batch size, threads.
 
 The passes run the network's own `forward`, with other weights put in its modules' places for the moment: batch norms
-folded into the convolutions before them, and, for the rough kind of pass, bfloat16.
+folded into the convolutions before them, and, for the rough kind of pass, bfloat16. Where OpenVINO is installed and there is
+enough to do, the network is tried in its form as well, and run in it if that is faster.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .capture import Fold
+from .capture import Fold, undisturbed
+from .converted import Converted, convert, has_openvino
 from .devices import full_float32, has_bf16
 from .norms import fused, remainder
 from .pace import Pace
@@ -29,6 +31,10 @@ SIZES = {
 }  # small batches stay in a CPU's caches; few shapes to plan for
 LARGE_BLOCK = 2**25 - 2**13  # bytes; just below the largest threshold
 GAIN = 2.0  # of rough passes over precise ones, where it may not be measured
+WORTH = 3.0  # seconds of passes for which a conversion, which takes about half of that, is tried
+RACE = 16  # rows by which the network and its converted form are compared, the better of
+ROUNDS = 2  # rounds, because in the first all memory is fetched,
+FASTER = 1.1  # which must be so many times as fast: a difference below could be chance
 
 Make = Callable[[int, int], Tensor]  # rows from, up to -> (B, 3, H, W)
 Keep = Callable[[int, Tensor], object]  # from which row on, their logits (B, K)
@@ -62,6 +68,8 @@ class Backend:
         self._streams = stream_count(self.device)
         self._crowd = Crowd(self._streams)
         self._separable = self._streams == 1  # whether it is known that the network bears several passes at once
+        self._converted: Converted | None = None
+        self._convertible = has_openvino(self.device)  # whether that is still to be tried
 
     @property
     def description(self) -> str:
@@ -71,6 +79,8 @@ class Backend:
             kinds.append(f"{len(self._folds)} batch norms folded")
         if self._streams > 1:
             kinds.append(f"{self._streams} batches at once")
+        if self._converted is not None:
+            kinds.append("by OpenVINO")
         return ", ".join(kinds)
 
     def pace(self, kind: str) -> Pace:
@@ -99,27 +109,38 @@ class Backend:
         in float32, on the caller's. Control is given back before each batch that is waited for. What is on its way when the
         generator is closed is kept too. Until it ends, the network must not be used otherwise.
         """
-        if rough not in self._swaps:
-            self._swaps[rough] = _swaps(self.network, self._folds, rough)
-        kind, begun = "rough" if rough else "precise", 0
+        if self._convertible and total >= RACE:
+            yield from self._consider(total, make, rough)
+        yield from self._run(total, make, keep, rough)
+
+    def _run(self, total: int, make: Make, keep: Keep, rough: bool) -> Generator[None, None, None]:
+        """See `passes`."""
+        kind, begun, converted = "rough" if rough else "precise", 0, self._converted
         on_the_way: dict[Future[Batch], int] = {}  # and the first row of each
+        if converted is not None:
+            converted.prepare(rough)
+        elif rough not in self._swaps:
+            self._swaps[rough] = _swaps(self.network, self._folds, rough)
 
         def run(start: int, stop: int) -> Batch:
-            images = make(start, stop).contiguous(memory_format=torch.channels_last)
+            images = make(start, stop)
+            if converted is not None:
+                return timed(partial(converted.run, images, rough), self._crowd)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=rough):
-                return timed(partial(self.network, images), self._crowd)
+                return timed(partial(self.network, images.contiguous(memory_format=torch.channels_last)), self._crowd)
 
         def take(batch: Future[Batch]) -> None:
             start = on_the_way.pop(batch)
             keep(start, self._learnt(kind, batch.result(), self._streams))
 
-        with swapped(self._swaps[rough]), full_float32():
+        with swapped(() if converted is not None else self._swaps[rough]), full_float32():
             try:
                 while begun < total or on_the_way:
                     yield
-                    before = None if self._separable else held(self.network)
+                    separable = self._separable or converted is not None
+                    before = None if separable else held(self.network)
                     # one batch waits, so that no stream has to
-                    room = self._streams + 1 if self._separable and self._streams > 1 else 1
+                    room = self._streams + 1 if separable and self._streams > 1 else 1
                     while begun < total and len(on_the_way) < room:
                         rows = self.pace(kind).rows(math.ceil((total - begun) / self._streams))
                         stop = min(begun + rows, total)
@@ -138,6 +159,37 @@ class Backend:
                 raise
             finally:
                 wait([batch for batch in on_the_way if not batch.cancel()])
+
+    def _consider(self, total: int, make: Make, rough: bool) -> Generator[None, None, None]:
+        """Convert the network if so many rows are worth it, and keep what is faster."""
+        row = make(0, 1)  # (1, 3, H, W)
+        if self._timed:
+            pace = self.pace("rough" if rough else "precise").seconds_per_row / self._streams
+            if not math.isfinite(pace):
+                pace = yield from self._raced(row, 1, rough)
+            if self.seconds + total * pace < WORTH:
+                return
+        self._convertible = False
+        with torch.no_grad(), undisturbed(self.network):
+            found = convert(self.network, torch.cat([row, row / 2, row.flip(3)]), self._streams)
+        if found is not None and self._timed:
+            plain = yield from self._raced(row, RACE, rough)
+            paces, self._paces = self._paces, {}
+            self._converted = found
+            if FASTER * (yield from self._raced(row, RACE, rough)) > plain:
+                found, self._paces = None, paces
+        self._converted = found
+
+    def _raced(self, row: Tensor, total: int, rough: bool) -> Generator[None, None, float]:
+        """The least seconds that so many rows take, all the same (1, 3, H, W)."""
+        found = []
+        for _ in range(ROUNDS):
+            before = self.seconds
+            yield from self._run(
+                total, lambda start, stop: row.expand(stop - start, -1, -1, -1), lambda *_: None, rough
+            )
+            found.append(self.seconds - before)
+        return min(found)
 
     def timed(self, kind: str, run: Callable[[], Tensor]) -> Tensor:
         """The logits (B, K) that `run` gives, in float32 and on the processor; its time sets the pace of its kind."""

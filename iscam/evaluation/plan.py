@@ -75,6 +75,7 @@ class Measures:
     curve_steps: int
     threads: int
     bfloat16: bool
+    openvino: bool
     batch: int = BATCH
     grid: bool = False
 

@@ -32,7 +32,7 @@ def evaluation(values: Array | Mapping[str, Array], metric: str = "average-drop"
     conditions = Conditions(
         Network("photo11", None, "", "", "cpu", "layer3"),
         Maps(("cam",), "predicted", (10,), ("cumulative",), ("probability",), "fast", 0.01, 8, 0),
-        Measures((metric,), 28, 1, False, grid=grids),
+        Measures((metric,), 28, 1, False, False, grid=grids),
     )
     count = len(next(iter(columns.values())))
     rows = [

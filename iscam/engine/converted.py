@@ -1,0 +1,84 @@
+"""Passes of a network by OpenVINO, an extra (`requirements-fast.txt`): the same arithmetic by other, often faster code.
+
+https://docs.openvino.ai. A network is traced once, and what was traced is compiled for each kind of pass when it is first
+wanted. A network whose trace depends on more than the input's numbers, or that gives other logits then, is left to torch.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.jit._trace import TracerWarning
+
+from .norms import UNFIT
+
+if TYPE_CHECKING:
+    import openvino
+
+
+def has_openvino(device: torch.device | str = "cpu") -> bool:
+    """Whether OpenVINO is there and may be used (`ISCAM_NO_OPENVINO=1` denies it)."""
+    denied = os.environ.get("ISCAM_NO_OPENVINO") == "1"
+    return not denied and torch.device(device).type == "cpu" and find_spec("openvino") is not None
+
+
+class Converted:
+    """A network in OpenVINO's form, for so many batches at once, each on one thread."""
+
+    def __init__(self, graph: openvino.Model, streams: int) -> None:
+        self._graph, self._streams = graph, streams
+        self._idle: dict[bool, list[openvino.InferRequest]] = {}
+
+    def prepare(self, rough: bool) -> None:
+        """Compile a kind of pass, unless it has been; must be done before its first `run`."""
+        if rough in self._idle:
+            return
+        import openvino.properties as properties
+        from openvino import Core, Type
+        from openvino.properties import hint
+
+        options = {
+            hint.inference_precision: Type.bf16 if rough else Type.f32,
+            hint.enable_cpu_pinning: False,  # a busy neighbour would hold up the stream whose core it has
+            properties.num_streams: self._streams,
+            properties.inference_num_threads: self._streams,
+        }
+        model = Core().compile_model(self._graph, "CPU", options)
+        self._idle[rough] = [model.create_infer_request() for _ in range(self._streams)]
+
+    def run(self, images: Tensor, rough: bool) -> Tensor:
+        """Logits (B, K) in float32 of images (B, 3, H, W); of as many batches at once as there are streams."""
+        request = self._idle[rough].pop()
+        try:
+            found = request.infer([images.contiguous().numpy()], share_inputs=True)
+            return torch.from_numpy(found[0])
+        finally:
+            self._idle[rough].append(request)
+
+
+def convert(network: nn.Module, images: Tensor, streams: int) -> Converted | None:
+    """The network, in eval mode and without gradients, in OpenVINO's form; None where that cannot be had or gives other
+    logits for the images (B, 3, H, W), of which there are several."""
+    from openvino import convert_model
+    from openvino.frontend import OpConversionFailure
+
+    try:
+        wanted = network(images)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter(
+                "always"
+            )  # that tracing is outdated, too: what follows it takes several times as long
+            traced = torch.jit.trace(network, images[:2], check_trace=False)  # type: ignore[no-untyped-call]
+            if any(issubclass(each.category, TracerWarning) for each in said):
+                return None
+            found = Converted(convert_model(traced, input=[[-1, *images.shape[1:]]]), streams)
+        found.prepare(rough=False)
+        same = torch.allclose(found.run(images, rough=False), wanted, rtol=1e-3, atol=1e-4)
+    except (*UNFIT, OpConversionFailure):
+        return None
+    return found if same else None
