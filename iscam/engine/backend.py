@@ -109,7 +109,7 @@ class Backend:
         in float32, on the caller's. Control is given back before each batch that is waited for. What is on its way when the
         generator is closed is kept too. Until it ends, the network must not be used otherwise.
         """
-        if self._convertible and total >= RACE:
+        if self._convertible and total >= (RACE if self._timed else 1):
             yield from self._consider(total, make, rough)
         yield from self._run(total, make, keep, rough)
 
@@ -169,16 +169,18 @@ class Backend:
                 pace = yield from self._raced(row, 1, rough)
             if self.seconds + total * pace < WORTH:
                 return
-        self._convertible = False
         with torch.no_grad(), undisturbed(self.network):
             found = convert(self.network, torch.cat([row, row / 2, row.flip(3)]), self._streams)
         if found is not None and self._timed:
             plain = yield from self._raced(row, RACE, rough)
-            paces, self._paces = self._paces, {}
-            self._converted = found
-            if FASTER * (yield from self._raced(row, RACE, rough)) > plain:
-                found, self._paces = None, paces
-        self._converted = found
+            paces, self._paces, self._converted, kept = self._paces, {}, found, False
+            try:
+                kept = FASTER * (yield from self._raced(row, RACE, rough)) <= plain
+            finally:  # also where a stop ends the race, which is then run again
+                if not kept:
+                    found = self._converted = None
+                    self._paces = paces
+        self._converted, self._convertible = found, False
 
     def _raced(self, row: Tensor, total: int, rough: bool) -> Generator[None, None, float]:
         """The least seconds that so many rows take, all the same (1, 3, H, W)."""

@@ -1,12 +1,14 @@
 """Passes of a network by OpenVINO, an extra (`requirements-fast.txt`): the same arithmetic by other, often faster code.
 
 https://docs.openvino.ai. A network is traced once, and what was traced is compiled for each kind of pass when it is first
-wanted. A network whose trace depends on more than the input's numbers, or that gives other logits then, is left to torch.
+wanted. Left to torch is a network of which a trace would not hold all: one that chooses by the input's numbers what it does,
+that keeps something between passes, that somebody watches by hooks, or that gives other logits then.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 
 from .norms import UNFIT
+from .streams import held, unchanged
 
 if TYPE_CHECKING:
     import openvino
@@ -25,6 +28,11 @@ def has_openvino(device: torch.device | str = "cpu") -> bool:
     """Whether OpenVINO is there and may be used (`ISCAM_NO_OPENVINO=1` denies it)."""
     denied = os.environ.get("ISCAM_NO_OPENVINO") == "1"
     return not denied and torch.device(device).type == "cpu" and find_spec("openvino") is not None
+
+
+def _quiet() -> None:
+    """Keep OpenVINO, which is imported next, from telling its makers of it, as it does without asking anybody."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 class Converted:
@@ -38,6 +46,7 @@ class Converted:
         """Compile a kind of pass, unless it has been; must be done before its first `run`."""
         if rough in self._idle:
             return
+        _quiet()
         import openvino.properties as properties
         from openvino import Core, Type
         from openvino.properties import hint
@@ -64,11 +73,17 @@ class Converted:
 def convert(network: nn.Module, images: Tensor, streams: int) -> Converted | None:
     """The network, in eval mode and without gradients, in OpenVINO's form; None where that cannot be had or gives other
     logits for the images (B, 3, H, W), of which there are several."""
+    _quiet()
     from openvino import convert_model
     from openvino.frontend import OpConversionFailure
 
+    if any(module._forward_hooks or module._forward_pre_hooks for module in network.modules()):
+        return None
     try:
+        before = held(network)
         wanted = network(images)
+        if not unchanged(before, held(network)):
+            return None
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter(
                 "always"

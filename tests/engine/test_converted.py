@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,8 +19,9 @@ from iscam.engine.backend import RACE, Backend
 from iscam.engine.converted import Converted, convert, has_openvino
 from iscam.project import EXAMPLES
 from tests import tiny_models
+from tests.conftest import ROOT
 
-pytest.importorskip("openvino", reason="needs OpenVINO (requirements-fast.txt)")
+pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="needs OpenVINO (requirements-fast.txt)")
 
 
 @pytest.fixture(autouse=True)
@@ -41,8 +47,20 @@ class Branching(nn.Module):
         return logits
 
 
-class Counting(nn.Module):
-    """Gives other logits at every pass."""
+class Drawing(nn.Module):
+    """Adds what it draws at random."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(x.mean((2, 3))) + torch.randn(4)
+        return logits
+
+
+class Remembering(nn.Module):
+    """Gives the same logits at every pass, and keeps count of them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,8 +68,14 @@ class Counting(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.passes += 1
-        logits: Tensor = self.head(x.mean((2, 3))) + self.passes
+        logits: Tensor = self.head(x.mean((2, 3)))
         return logits
+
+
+def watched() -> nn.Module:
+    network = tiny_models.build("TinyPooled")
+    network.get_submodule(network.layer).register_forward_hook(lambda *_: None)
+    return network
 
 
 def test_the_logits_are_the_networks_own() -> None:
@@ -63,6 +87,42 @@ def test_the_logits_are_the_networks_own() -> None:
         torch.testing.assert_close(found, network(images), rtol=1e-4, atol=1e-5)
 
 
+def test_by_batches_of_a_fixed_size_all_passes_are_converted() -> None:
+    """Whichever comes first: the rows of an evaluation do not depend on which process has a photo."""
+    network, images = tiny()
+    backend = Backend(network, batch=3)
+    backend.logits(images[:1])
+    assert "by OpenVINO" in backend.description
+
+
+def test_its_makers_are_told_nothing(tmp_path: Path) -> None:
+    """OpenVINO sends what it does to a server, unless its part for that is not there."""
+    program = (
+        "import sys, torch; from iscam.engine.backend import Backend; from tests import tiny_models;"
+        "network = tiny_models.build('TinyPooled').eval(); backend = Backend(network, batch=3);"
+        "backend.logits(tiny_models.sample(network, 3)); assert 'by OpenVINO' in backend.description;"
+        "assert not [name for name in sys.modules if name.startswith('openvino_telemetry.')]"
+    )
+    environment = os.environ | {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "CI": ""}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], env=environment, check=True)
+    assert not (tmp_path / "intel").exists()
+
+
+def test_a_race_that_is_stopped_is_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_backend, "WORTH", 0)
+    monkeypatch.setattr(engine_backend, "FASTER", 0)
+    network, images = tiny()
+    backend = Backend(network)
+    passes = backend.passes(RACE, lambda start, stop: images[start:stop], lambda *_: None)
+    for _ in passes:
+        if "OpenVINO" in backend.description:
+            break
+    passes.close()
+    assert "OpenVINO" not in backend.description
+    backend.logits(images)
+    assert "OpenVINO" in backend.description
+
+
 def test_nothing_is_left_in_the_network() -> None:
     network, images = tiny()
     network.train()
@@ -72,9 +132,13 @@ def test_nothing_is_left_in_the_network() -> None:
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
-@pytest.mark.parametrize("network", [Branching(), Counting()], ids=["branching", "counting"])
+@pytest.mark.parametrize(
+    "network",
+    [Branching(), Drawing(), Remembering(), watched()],
+    ids=["branching", "drawing", "remembering", "watched"],
+)
 def test_a_network_that_a_trace_cannot_hold_is_left_to_torch(network: nn.Module) -> None:
-    images = torch.randn(RACE, 3, 8, 8)
+    images = torch.randn(RACE, 3, 16, 16)
     with torch.no_grad():
         assert convert(network.eval(), images[:3], 1) is None
     backend = Backend(network, batch=4)
@@ -92,11 +156,10 @@ def test_it_may_be_denied(monkeypatch: pytest.MonkeyPatch) -> None:
     assert has_openvino() and not has_openvino("cuda")
 
 
-def test_little_work_is_not_worth_a_conversion() -> None:
+def test_little_work_is_not_worth_a_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_backend, "convert", lambda *_: pytest.fail("it is tried"))
     network, images = tiny()
-    backend = Backend(network)
-    backend.logits(images)
-    assert "OpenVINO" not in backend.description
+    Backend(network).logits(images)
 
 
 @pytest.mark.parametrize("faster", [True, False])
