@@ -13,8 +13,8 @@ from PIL import Image
 from tests.browser.visitor import (
     METHODS,
     PHONE,
-    choose,
     map_picture,
+    pick,
     predicted,
     press,
     set_steps,
@@ -130,8 +130,8 @@ def test_a_file_that_is_no_photo_and_a_model_without_weights(page: Page, fresh: 
         upload(page, tmp_path / "bad.jpg")
     wait_for_toast(page, "bad.jpg")
     predicted(page, fresh("astronaut"))
-    choose(page, "Model", "VGG")
-    wait_for_toast(page, "could not be downloaded")
+    pick(page, "Model", "VGG")
+    wait_for_toast(page, re.compile("vgg16.* could not be downloaded"))
     wait_for_status(page, r"photo11 sees .*%")
     assert "photo11" in page.get_by_label("Model", exact=True).input_value()
 
