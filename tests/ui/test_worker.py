@@ -94,9 +94,17 @@ def test_background_work_gives_way_and_is_taken_up_again(worker: Worker) -> None
         else:
             order.append("background")
 
+    both = (
+        threading.Event()
+    )  # have asked; else the first could be answered, and the work be taken up, before the second
+
+    def answer(name: str) -> Order:
+        return deed(lambda task: (both.wait(PATIENCE), order.append(name)))
+
     job = worker.submit("", deed(background), background=True)
     until(lambda: rounds)
-    visitors = [worker.submit(name, deed(lambda task, name=name: order.append(name))) for name in ("ann", "bob")]  # type: ignore[misc]
+    visitors = [worker.submit(name, answer(name)) for name in ("ann", "bob")]
+    both.set()
     for each in (*visitors, job):
         told(each)
     assert order == ["ann", "bob", "background"]
