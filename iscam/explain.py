@@ -247,6 +247,7 @@ class Explainer:
         said = (
             "" if outcome.complete else "Stopped before all passes were done.",
             "" if heatmap.any() else blank_reason(evidence[0], weights),
+            analysis.photo.note,
             WHOLE if runs.copies.whole else "",
             unspecific(found),
             doubt(target.category, target.probability),

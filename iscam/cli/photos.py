@@ -33,7 +33,7 @@ def each_photo(options: argparse.Namespace, work: Work, finish: Callable[[set[Pa
         raise ValueError(
             f"{METHODS[general[0]].label} gives the same map for every class: leave it out with {contrast}."
         )
-    photos = present(options.photos)
+    photos, whole = present(options.photos)
     if not photos:
         return 2
     make_folder(options.out)
@@ -49,14 +49,17 @@ def each_photo(options: argparse.Namespace, work: Work, finish: Callable[[set[Pa
     if len(named) > len(set(named)):
         raise ValueError(f"--target and {option} name the same class: a contrast needs two.")
     taken = {show.real_path(file) for file in (*photos, options.checkpoint, options.labels) if file is not None}
-    failed = len(photos) < len(options.photos)
+    failed = not whole
     for photo in photos:
         try:
-            said = work(explainer, explainer.analyse(photo, options.layer), photo, taken)
+            analysis = explainer.analyse(photo, options.layer)
+            said = work(explainer, analysis, photo, taken)
         except ValueError as error:
             complain(f"{photo}: {error}")
             failed = True
             continue
+        if analysis.photo.note:
+            complain(f"{photo}: {analysis.photo.note}")
         print(said, flush=True)
     if said := finish(taken):
         print(said)

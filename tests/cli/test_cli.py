@@ -265,6 +265,34 @@ def test_equal_stems_are_numbered_and_all_results_kept(tmp_path: Path, explain: 
 
 
 @pytest.mark.usefixtures("no_figure")
+def test_a_pattern_in_quotes_is_the_files_that_match_it(
+    tmp_path: Path, explain: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the shell has not put them in its place; a file of that very name comes first."""
+    for name in ("b.jpg", "a.jpg", "c.png", "d[1].jpg", "d1.jpg"):
+        picture(tmp_path / name)
+    (tmp_path / "folder.jpg").mkdir()
+    monkeypatch.chdir(tmp_path)
+    code, _, complaints = explain("[ab].jpg", "d[1].jpg", "--out", "out")
+    assert (code, complaints) == (0, "")
+    assert names(tmp_path / "out") == files_of("a", "b", "d[1]")
+    code, _, complaints = explain("*.gif", "c.*", "--out", "more")
+    assert code == 2 and is_one_sentence(complaints)
+    assert complaints == "*.gif: no file matches this pattern.\n" and names(tmp_path / "more") == files_of("c")
+    assert explain("f*", "--out", "none")[0] == 2
+
+
+@pytest.mark.usefixtures("no_figure")
+def test_what_was_guessed_of_a_photo_is_said_and_recorded(tmp_path: Path, explain: Line) -> None:
+    dim = np.linspace(0, 3000, 160 * 120).reshape(120, 160).astype(np.uint16)
+    Image.fromarray(dim).save(tmp_path / "dim.png")
+    code, _, complaints = explain(tmp_path / "dim.png", "--out", tmp_path)
+    assert code == 0 and is_one_sentence(complaints)
+    assert "dim.png: The photo's values, none of which is above 3000, were taken for 12-bit ones." in complaints
+    assert "12-bit" in record_of(tmp_path, "dim")["methods"]["cam"]["note"]
+
+
+@pytest.mark.usefixtures("no_figure")
 def test_an_input_is_never_overwritten(tmp_path: Path, explain: Line) -> None:
     """Not a photo that has the name of a result, not one behind a link, not the labels."""
     beside = picture(tmp_path / "x.iscam.png")
