@@ -29,7 +29,8 @@ class LoadedModel:
 
     `spec` has its name and its layers, as they were measured. `transforms` maps an RGB picture to the normalised input
     (3, H, W); `geometry` says which part of the photo that is. `head` (K, C) is the linear head's weight where CAM applies
-    at `head_layer`, else None. `folds` are convolutions, each with the batch norm that alone reads it.
+    at `head_layer`, else None. `folds` are convolutions, each with the batch norm that alone reads it. `notes` are sentences on
+    what of a checkpoint was left out or read as something else.
 
     >>> import iscam
     >>> model = iscam.load_model("photo11")
@@ -45,6 +46,7 @@ class LoadedModel:
     weights_file: Path | None
     head: Tensor | None
     folds: tuple[Fold, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
