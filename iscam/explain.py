@@ -122,6 +122,7 @@ class Explainer:
             spec=self.model.spec,
             categories=self.model.categories,
             weights_sha256=self.model.weights_sha256,
+            preparation=self.model.preparation,
         )
 
     def prediction(self, analysis: Analysis, index: int) -> Prediction:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from iscam.images import Geometry
 
+from .preparation import Preparation, measure
 from .table import ModelSpec
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ class LoadedModel:
     def head_layer(self) -> str | None:
         """The layer before global pooling and one linear head, or None."""
         return self.spec.head_layer
+
+    @cached_property
+    def preparation(self) -> Preparation:
+        """What is done to a photo before the network sees it."""
+        return measure(self.geometry, self.transforms)
 
     @cached_property
     def weights_sha256(self) -> str:
