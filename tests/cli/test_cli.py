@@ -400,7 +400,7 @@ def test_a_bad_photo_is_named_and_the_others_are_done(tmp_path: Path, explain: L
     code, said, complaints = explain(good[0], *bad, good[1], "--out", tmp_path / "out")
     assert code == 2
     assert names(tmp_path / "out") == files_of("first", "last")
-    assert [line.split(":")[0] for line in said.splitlines()] == ["first.jpg", "last.png"]
+    assert [line.split(":")[0] for line in said.splitlines()[1:]] == ["first.jpg", "last.png"]
     told = complaints.splitlines(keepends=True)
     assert len(told) == len(bad)
     assert all(is_one_sentence(line) for line in told)
