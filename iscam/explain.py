@@ -122,6 +122,7 @@ class Explainer:
             spec=self.model.spec,
             categories=self.model.categories,
             weights_sha256=self.model.weights_sha256,
+            preparation=self.model.preparation,
         )
 
     def prediction(self, analysis: Analysis, index: int) -> Prediction:
@@ -247,6 +248,7 @@ class Explainer:
         said = (
             "" if outcome.complete else "Stopped before all passes were done.",
             "" if heatmap.any() else blank_reason(evidence[0], weights),
+            analysis.photo.note,
             WHOLE if runs.copies.whole else "",
             unspecific(found),
             doubt(target.category, target.probability),

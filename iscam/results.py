@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iscam.images import Photo
-from iscam.models import ModelSpec
+from iscam.models import ModelSpec, Preparation
 
 if TYPE_CHECKING:
     from iscam.engine import ForwardPass, Gradients, ScoreTable
@@ -55,7 +55,8 @@ class Analysis:
 @dataclass(frozen=True, eq=False)
 class Subject:
     """What was looked at, and by which model: what pictures and records need, without activations and scores, so that it
-    can be kept. `spec` has the model's layers with their map sizes; the rest is as in `Analysis`."""
+    can be kept. `spec` has the model's layers with their map sizes, `preparation` what was done to the photo; the rest is as in
+    `Analysis`."""
 
     photo: Photo
     crop: tuple[int, int, int, int]
@@ -65,6 +66,7 @@ class Subject:
     spec: ModelSpec
     categories: tuple[str, ...]
     weights_sha256: str
+    preparation: Preparation
 
     @property
     def place(self) -> tuple[str, str, str]:

@@ -23,7 +23,7 @@ MODULES = {
 }
 # From the ground up: a module imports from its own floor's wing and from floors below, for types too
 FLOORS = (
-    ("project", "images", "path", "engine"),
+    ("project", "kinds", "pixels", "decoding", "images", "path", "engine"),
     ("settings",),
     ("models", "needs"),
     ("methods",),

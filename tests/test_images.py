@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, ImageFile, PngImagePlugin
 
-from iscam import images
+from iscam import decoding, images, kinds
 from iscam.images import Geometry, Photo, read_photo
 
 GPS = {1: "N", 2: (48.0, 51.0, 30.0)}
@@ -83,7 +83,7 @@ def cmyk_profile() -> bytes:
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "GIF", "JPEG", "WEBP", "AVIF", "HEIF", "MPO"])
 def test_every_format_gives_the_same_photo(tmp_path: Path, kind: str) -> None:
-    images._add_heif()
+    decoding._add_heif()
     flat = scene().quantize(64) if kind == "GIF" else scene()
     path = tmp_path / f"a picture.{kind.lower()}"
     path.write_bytes(encoded(flat, kind))
@@ -104,7 +104,7 @@ def test_every_format_gives_the_same_photo(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF", "HEIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_shows_the_same_upright_picture(kind: str, orientation: int) -> None:
-    images._add_heif()
+    decoding._add_heif()
     # What EXIF says of a picture: where the 0th row and the 0th column of the stored pixels belong.
     first_row, first_column = {
         1: ("top", "left"), 2: ("top", "right"), 3: ("bottom", "right"), 4: ("bottom", "left"),
@@ -306,7 +306,7 @@ ODD_BYTES: dict[str, tuple[Callable[[], bytes], str]] = {
     "zeros": (lambda: bytes(5_000), "as a photo"),
     "cut header": (lambda: encoded(scene(), "PNG")[:20], ""),
     "no pixels": (lambda: png(0, 4), ""),
-    "too many bytes": (lambda: encoded(scene(), "PNG") + bytes(images.MAX_FILE_BYTES), "larger than 25 MB"),
+    "too many bytes": (lambda: encoded(scene(), "PNG") + bytes(images.MAX_FILE_BYTES), "larger than 80 MB"),
     **{
         f"cut {kind}": (lambda kind=kind: encoded(scene(400, 300), kind)[:-400], "damaged")  # type: ignore[misc]
         for kind in ("JPEG", "PNG", "GIF", "BMP", "HEIF")
@@ -314,11 +314,11 @@ ODD_BYTES: dict[str, tuple[Callable[[], bytes], str]] = {
     "cut WEBP": (lambda: encoded(scene(400, 300), "WEBP")[:-400], ""),
     "cut AVIF": (lambda: encoded(scene(400, 300), "AVIF")[:-400], ""),
     "cut TIFF": (lambda: encoded(scene(400, 300), "TIFF", compression="tiff_lzw")[:-400], ""),
-    "just too large": (lambda: png(8_000, 5_001), "40 million pixels"),
-    "PIL's warning": (lambda: png(10_000, 10_000), "40 million pixels"),
-    "PIL's error": (lambda: png(20_000, 20_000), "40 million pixels"),
-    "overflow": (lambda: png(2**31 - 1, 2**31 - 1), "40 million pixels"),
-    "huge GIF frame": (lambda: gif_with_a_frame_larger_than_itself(), "40 million pixels"),
+    "just too large": (lambda: png(10_000, 5_001), "50 million pixels"),
+    "PIL's warning": (lambda: png(10_000, 10_000), "50 million pixels"),
+    "PIL's error": (lambda: png(20_000, 20_000), "50 million pixels"),
+    "overflow": (lambda: png(2**31 - 1, 2**31 - 1), "50 million pixels"),
+    "huge GIF frame": (lambda: gif_with_a_frame_larger_than_itself(), "50 million pixels"),
 }
 
 
@@ -331,7 +331,7 @@ def gif_with_a_frame_larger_than_itself() -> bytes:
 @pytest.mark.parametrize("case", ODD_BYTES)
 def test_odd_files_give_a_sentence(tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is too large gets it before any of its pixels is read."""
-    images._add_heif()
+    decoding._add_heif()
     make, words = ODD_BYTES[case]
     if "million" in words:
         monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("it is read"))
@@ -345,7 +345,7 @@ def test_odd_files_give_a_sentence(tmp_path: Path, case: str, monkeypatch: pytes
 
 def test_a_picture_that_cannot_be_decoded_or_is_too_large() -> None:
     assert "damaged" in sentence(Image.open(BytesIO(encoded(scene(400, 300), "JPEG")[:-400])))
-    assert "40 million" in sentence(Image.new("1", (8_000, 5_001)))
+    assert "50 million" in sentence(Image.new("1", (10_000, 5_001)))
     sentence(Image.new("RGB", (0, 3)))
     assert "No photo" in sentence(None)
 
@@ -401,10 +401,10 @@ def test_paths_that_are_no_files(folders: tuple[Path, Path]) -> None:
 
 
 def test_heic_needs_no_preparation_by_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    images._add_heif()
+    decoding._add_heif()
     data = encoded(scene(), "HEIF")
     monkeypatch.delitem(Image.OPEN, "HEIF")
-    images._add_heif.cache_clear()
+    decoding._add_heif.cache_clear()
     assert read_photo(data).size == (48, 32)
 
 
@@ -414,14 +414,14 @@ def test_threads_read_one_at_a_time_and_leave_the_warning_filters_alone(monkeypa
     inside: list[int] = []
     busy: set[int] = set()
 
-    def slow(image: Image.Image) -> Image.Image:
+    def slow(image: Image.Image) -> tuple[Image.Image, str]:
         busy.add(threading.get_ident())
         time.sleep(0.01)
         inside.append(len(busy))
         busy.remove(threading.get_ident())
-        return image.convert("RGB")
+        return image.convert("RGB"), ""
 
-    monkeypatch.setattr(images, "_to_rgb", slow)
+    monkeypatch.setattr(decoding, "to_rgb", slow)
     threads = [
         threading.Thread(target=lambda i=i: sizes.append(read_photo(scene(20 + i)).size))  # type: ignore[misc]
         for i in range(6)
@@ -468,3 +468,242 @@ def test_a_crop_larger_than_the_resized_photo_is_refused() -> None:
     for resize, input_size in ((224, 256), (224, 0), (0, 0)):
         with pytest.raises(ValueError, match=r"cannot be cut .*\.$"):
             Geometry(resize, input_size)
+
+
+# ---- photos as cameras and programs make them
+
+
+def jpeg_of(width: int, height: int, **options: object) -> bytes:
+    return encoded(scene(width, height), "JPEG", quality=95, **options)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(("most", "part"), [(400 * 300, 1), (400 * 300 - 1, 2), (200 * 150 - 1, 4), (100 * 75 - 1, 8)])
+def test_a_very_large_jpeg_is_decoded_at_a_fraction(
+    monkeypatch: pytest.MonkeyPatch, most: int, part: int, orientation: int
+) -> None:
+    """The same picture, with the size of the whole, by which the crop goes."""
+    monkeypatch.setattr(decoding, "JPEG_PIXELS", most)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    for kind in ("JPEG", "MPO"):
+        data = encoded(scene(400, 300), kind, quality=95, exif=exif)
+        photo = read_photo(data)
+        size, fraction = (400, 300), (400 // part, -(-300 // part))
+        assert photo.size == (size if orientation == 1 else size[::-1])
+        assert photo.image.size == (fraction if orientation == 1 else fraction[::-1])
+        expected = scene(400, 300) if orientation == 1 else scene(400, 300).transpose(Image.Transpose.ROTATE_270)
+        assert difference(photo.image.resize((80, 60)), expected.resize((80, 60))) < 3
+        assert photo.reduced(40).size == photo.size
+
+
+def test_what_a_network_sees_of_a_fraction_is_what_it_sees_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    transforms = pytest.importorskip("torchvision.transforms")
+    data = jpeg_of(1000, 801)
+    cut = transforms.Compose([transforms.Resize(72), transforms.CenterCrop(64)])
+    whole = cut(read_photo(data).image)
+    monkeypatch.setattr(decoding, "JPEG_PIXELS", 500_000)
+    assert difference(cut(read_photo(data).image), whole) < 1
+
+
+@pytest.mark.parametrize("options", [{"progressive": True}, {}])
+def test_a_jpeg_that_must_be_held_whole_has_a_limit_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, bool]
+) -> None:
+    """A progressive one, and one whose colours come one after the other; their coefficients are kept until the last scan."""
+    data = jpeg_of(400, 300, **options)
+    assert decoding.in_one_scan(data) is not bool(options)
+    monkeypatch.setattr(decoding, "MAX_SCANS_PIXELS", 400 * 300 - 1)
+    if not options:
+        assert read_photo(data).size == (400, 300)
+        at = data.index(b"\xff\xda")
+        data = data[: at + 4] + b"\x01" + data[at + 5 :]
+        assert not decoding.in_one_scan(data)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("it is read"))
+    assert "million pixels" in sentence(data)
+    for cut in range(0, 700, 7):
+        decoding.in_one_scan(data[:cut])
+
+
+def claimed(data: bytes, width: int, height: int) -> bytes:
+    """A JPEG that says it is of another size."""
+    at = data.index(b"\xff\xc0")
+    return data[: at + 5] + struct.pack(">HH", height, width) + data[at + 9 :]
+
+
+def test_200_million_pixels_are_not_too_many_for_a_jpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PIL's own Image.open refuses 179 million."""
+    sizes: list[tuple[int, int]] = []
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: sizes.append(self.size))
+    monkeypatch.setattr(decoding, "to_rgb", lambda image: (Image.new("RGB", (1, 1)), ""))
+    assert read_photo(claimed(jpeg_of(64, 64), 16_320, 12_240)).size == (16_320, 12_240)
+    assert sizes == [(4_080, 3_060)]
+    assert "210 million" in sentence(claimed(jpeg_of(64, 64), 20_000, 20_000))
+
+
+@pytest.mark.parametrize("words", ["zTXt", "iTXt", "iCCP", "tEXt"])
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_large_texts_and_profiles_in_a_png_cost_nothing(words: str, where: str) -> None:
+    """PIL raises on more than a megabyte in one, and on more than 64 in all."""
+    text = zlib.compress(bytes(2_000_000)) if words != "tEXt" else b"x" * 70_000_000
+    head = {"zTXt": b"a\0\0", "iTXt": b"a\0\1\0\0\0", "iCCP": b"a\0\0", "tEXt": b"a\0"}[words]
+    body = words.encode() + head + text
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    data = encoded(scene(), "PNG", exif=exif)
+    at = data.index(b"IDAT") - 4 if where == "before" else data.index(b"IEND") - 4
+    photo = read_photo(data[:at] + chunk + data[at:])
+    assert difference(photo.image, scene().transpose(Image.Transpose.ROTATE_270)) == 0
+
+
+def tiff(
+    entries: dict[int, tuple[int, object]], order: str = "<", sub: dict[int, tuple[int, object]] | None = None
+) -> bytes:
+    """A TIFF with a small picture, as cameras put before their raw values, and directories with the given tags."""
+    small = bytes(8 * 6 * 3)
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8)
+
+    def directory(tags: dict[int, tuple[int, object]], at: int) -> bytes:
+        texts = b""
+        rows = b""
+        end = at + 2 + 12 * len(tags) + 4
+        for number, (kind, value) in sorted(tags.items()):
+            if isinstance(value, bytes):
+                rows += struct.pack(f"{order}HHII", number, kind, len(value), end + len(texts))
+                texts += value
+            else:
+                packed = (
+                    struct.pack(f"{order}H", value).ljust(4, b"\0") if kind == 3 else struct.pack(f"{order}I", value)
+                )
+                rows += struct.pack(f"{order}HHI", number, kind, 1) + packed
+        return struct.pack(f"{order}H", len(tags)) + rows + bytes(4) + texts
+
+    picture: dict[int, tuple[int, object]] = {
+        **{254: (4, 1), 256: (3, 8), 257: (3, 6), 258: (3, 8), 259: (3, 1), 262: (3, 2), 273: (4, 0), 277: (3, 3)},
+        **{278: (3, 6), 279: (4, len(small)), 284: (3, 1)},
+        **entries,
+    }
+    length = len(directory(picture | ({330: (4, 0)} if sub else {}), 8))
+    picture[273] = (4, 8 + length)
+    if sub:
+        picture[330] = (4, 8 + length + len(small))
+    found = head + directory(picture, 8) + small
+    return found + (directory(sub, len(found)) if sub else b"")
+
+
+SENSOR = {262: (3, 32803)}
+NO_PHOTOS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "DNG": (lambda: tiff({50706: (1, b"\1\4\0\0")}), "camera raw file (DNG)"),
+    "NEF": (lambda: tiff({271: (2, b"NIKON CORPORATION\0")}, ">", SENSOR), "camera raw file (Nikon NEF)"),
+    "ARW": (lambda: tiff({271: (2, b"SONY\0")}, "<", SENSOR), "camera raw file (Sony ARW)"),
+    "PEF": (lambda: tiff({271: (2, b"PENTAX Corporation \0")} | SENSOR, ">"), "camera raw file (Pentax PEF)"),
+    "of a camera that nobody knows": (lambda: tiff({271: (2, b"Nobody\0")}, "<", {262: (3, 34892)}), "camera raw file:"),
+    "CR2": (lambda: b"II*\0\x10\0\0\0CR\2\0" + tiff({})[16:], "camera raw file (Canon CR2)"),
+    "CR3": (lambda: b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "camera raw file (Canon CR3)"),
+    "RAF": (lambda: b"FUJIFILMCCD-RAW 0201" + jpeg_of(8, 8), "camera raw file (Fujifilm RAF)"),
+    "ORF": (lambda: b"IIRO" + tiff({})[4:], "camera raw file (Olympus ORF)"),
+    "RW2": (lambda: b"IIU\0" + tiff({})[4:], "camera raw file (Panasonic RW2)"),
+    "JPEG XL": (lambda: b"\xff\x0a" + bytes(99), "JPEG XL picture: save it as a JPEG or PNG"),
+    "JPEG XL in a box": (lambda: b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(99), "JPEG XL picture"),
+    "JPEG 2000": (lambda: encoded(scene(), "JPEG2000"), "JPEG 2000 picture"),
+    "video": (lambda: b"\0\0\0\x18ftypisom" + bytes(99), "a video"),
+    "web page": (lambda: b"\n<!DOCTYPE html><html>", "a web page"),
+    "pointer": (lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "git lfs pull"),
+    "Photoshop": (lambda: b"8BPS\0\1" + bytes(99), "Photoshop"),
+    "DICOM": (lambda: bytes(128) + b"DICM" + bytes(99), "DICOM"),
+    "zip": (lambda: b"PK\3\4" + bytes(99), "zip archive"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NO_PHOTOS)
+def test_what_is_no_photo_is_called_by_its_name(case: str) -> None:
+    """Above all a camera raw file, most of which have a thumbnail in front that PIL would read instead."""
+    make, words = NO_PHOTOS[case]
+    text = sentence(make())
+    assert words in text and "cannot be read as a photo" in text
+
+
+def test_a_tiff_that_is_no_raw_file_is_read() -> None:
+    """Also one with a small picture in front, and tags that lead nowhere or round in a ring."""
+    assert read_photo(tiff({})).size == (8, 6)
+    assert read_photo(tiff({271: (2, b"NIKON CORPORATION\0")}, ">", {262: (3, 2)})).size == (8, 6)
+    for at in (0, 8, 2**32 - 1):
+        data = bytearray(tiff({}, sub={262: (3, 2)}))
+        entry = data.index(struct.pack("<HHI", 330, 4, 1))
+        data[entry + 8 : entry + 12] = struct.pack("<I", at)
+        assert read_photo(bytes(data)).size == (8, 6)
+    data = tiff({271: (2, b"NIKON\0")}, "<", SENSOR)
+    for cut in range(len(data)):
+        kinds.kind_of(data[:cut])
+
+
+@pytest.mark.parametrize(("top", "bits"), [(255, 8), (256, 10), (1023, 10), (1024, 12), (4095, 12)])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_values_of_fewer_bits_are_stretched_and_that_is_said(kind: str, top: int, bits: int) -> None:
+    """Of a microscope or a sensor: 12 bits in a file of 16 would be nearly black."""
+    values = np.array([[0, top // 2, top]], np.uint16)
+    photo = read_photo(encoded(Image.fromarray(values), kind))
+    assert grey(photo)[0].tolist() == np.rint(values[0] * (255 / (2**bits - 1))).astype(int).tolist()
+    assert photo.note == f"The photo's values, none of which is above {top}, were taken for {bits}-bit ones."
+
+
+def test_values_of_16_bits_need_no_word() -> None:
+    for values in ([0, 4096], [0, 0], [65535, 1]):
+        assert read_photo(encoded(Image.fromarray(np.array([values], np.uint16)), "PNG")).note == ""
+    assert read_photo(scene()).note == "" and read_photo(Image.fromarray(np.array([[0.0, 1.0]], np.float32))).note == ""
+    stretched = read_photo(Image.fromarray(np.array([[-1.0, 2.5]], np.float32)))
+    assert stretched.note == "The photo's values, from -1 to 2.5, were stretched from black to white."
+
+
+def deep_png(values: np.ndarray) -> bytes:
+    """A PNG with 16 bits for each of three colours, which PIL does not write."""
+    height, width, _ = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    )
+    body = (struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
+
+
+def test_colours_of_12_bits_in_16_are_stretched_too() -> None:
+    """Of which PIL keeps the first 8 alone: 16 shades."""
+    colours = np.array([[[0, 1000, 4095], [2047, 15, 255]], [[4000, 3, 300], [1, 2, 3]]], np.uint16)
+    photo = read_photo(deep_png(colours))
+    assert np.asarray(photo.image).tolist() == np.rint(colours * (255 / 4095)).tolist()
+    assert "12-bit" in photo.note
+    full = read_photo(deep_png(colours * 16))
+    assert full.note == "" and np.abs(np.asarray(full.image) - colours * 16 / 257).max() < 1
+
+
+@pytest.mark.parametrize(
+    ("head", "values", "expected"),
+    [
+        (b"P5\n# a comment\n3 1\n255\n", np.array([0, 128, 255], "u1"), [0, 128, 255]),
+        (b"P5 3 1 100\n", np.array([0, 20, 100], "u1"), [0, 51, 255]),
+        (b"P5 3 1 4095\n", np.array([0, 100, 4095], ">u2"), [0, 6, 255]),
+        (b"P5 3 1 65535\n", np.array([0, 100, 200], ">u2"), [0, 0, 1]),  # the file says how deep it is
+        (b"P6 1 1 255\n", np.array([1, 2, 3], "u1"), [1, 2, 3]),
+        (b"P6 1 1 1023\n", np.array([0, 512, 2000], ">u2"), [0, 128, 255]),
+        (b"P2 3 1 15\n", b"0 7 15\n", [0, 119, 255]),
+        (b"P3 1 1 255\n", b"9 8 7\n", [9, 8, 7]),
+        (b"P1 3 1\n", b"1 0 1\n", [0, 255, 0]),
+    ],
+)  # fmt: skip
+def test_ppm_and_pgm_of_any_depth(head: bytes, values: np.ndarray | bytes, expected: list[int]) -> None:
+    data = head + (values if isinstance(values, bytes) else values.tobytes())
+    photo = read_photo(data)
+    assert np.asarray(photo.image)[0, :, :].reshape(-1)[:: 1 if photo.size == (1, 1) else 3].tolist() == expected
+    assert photo.note == ""
+    assert "damaged" in sentence(data[: len(head)])
+
+
+def test_a_deep_ppm_takes_no_time_and_a_long_text_is_refused() -> None:
+    """PIL takes about a microsecond a value."""
+    started = time.thread_time()
+    assert read_photo(b"P5 3000 2000 4095\n" + bytes(12_000_000)).size == (3000, 2000)
+    assert time.thread_time() - started < 3
+    assert "3 million" in sentence(b"P2 2000 2000 255\n" + b"0 " * 4_000_000)

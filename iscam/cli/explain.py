@@ -19,7 +19,7 @@ from .files import one_line
 from .photos import each_photo, settings_of
 
 if TYPE_CHECKING:
-    from iscam import Analysis, Explainer, Explanation, Progress
+    from iscam import Analysis, Explainer, Explanation, LoadedModel, Progress
 
 
 def explain_photos(options: argparse.Namespace) -> int:
@@ -43,7 +43,11 @@ def explain_photos(options: argparse.Namespace) -> int:
         first, seconds = explanations[0], sum(e.seconds for e in explanations)
         return one_line(f"{photo.name}: {first.category} {100 * first.probability:.1f} %, {seconds:.1f} s, {figure}")
 
-    return each_photo(options, work)
+    return each_photo(options, work, heading=_prepared)
+
+
+def _prepared(model: LoadedModel) -> str:
+    return one_line(f"{model.label} sees photos {model.preparation.words}")
 
 
 def _contrast(explainer: Explainer, analysis: Analysis, target: int, options: argparse.Namespace) -> Explanation | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
 import tempfile
@@ -9,16 +10,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def present(named: Sequence[Path]) -> list[Path]:
-    """The photos that are there; the others are named."""
-    photos = []
+def present(named: Sequence[Path]) -> tuple[list[Path], bool]:
+    """The photos that are there, and whether that is all: the others are named.
+
+    A pattern such as *.jpg, which not every shell expands, and none does in quotes, means the files that match it.
+    """
+    photos: list[Path] = []
+    whole = True
     for photo in named:
-        if os.path.isfile(photo):  # Path.is_file raises on an overlong name
-            photos.append(photo)
-        else:
-            problem = "this is a folder: name the photos in it" if os.path.isdir(photo) else "there is no such file"
-            complain(f"{photo}: {problem}.")
-    return photos
+        found = [photo] if os.path.lexists(photo) else [Path(match) for match in sorted(glob.glob(str(photo)))]
+        files = [file for file in found if os.path.isfile(file)]  # Path.is_file raises on an overlong name
+        photos += files
+        if not files:
+            complain(f"{photo}: {_absent(photo)}.")
+            whole = False
+    return photos, whole
+
+
+def _absent(photo: Path) -> str:
+    if os.path.isdir(photo):
+        return "this is a folder: name the photos in it"
+    return "no file matches this pattern" if glob.has_magic(str(photo)) else "there is no such file"
 
 
 def make_folder(folder: Path) -> None:

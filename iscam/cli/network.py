@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from iscam.models import DEFAULT_MODEL, MODELS, load_model
 from iscam.notes import refusal
 
+from .files import complain
+
 if TYPE_CHECKING:
     from iscam.models import LoadedModel
 
@@ -44,6 +46,8 @@ def load(options: argparse.Namespace) -> LoadedModel:
         device=options.device,
     )
     _refuse(options.methods, model.label, model.head_layer, options.layer or model.layer)
+    for note in model.notes:
+        complain(note)
     return model
 
 

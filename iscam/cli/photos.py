@@ -16,16 +16,22 @@ from . import network
 from .files import complain, make_folder, present
 
 if TYPE_CHECKING:
-    from iscam import Analysis, Explainer
+    from iscam import Analysis, Explainer, LoadedModel
 
 Work = Callable[["Explainer", "Analysis", Path, set[Path]], str]
 
 
-def each_photo(options: argparse.Namespace, work: Work, finish: Callable[[set[Path]], str] = lambda taken: "") -> int:
+def each_photo(
+    options: argparse.Namespace,
+    work: Work,
+    finish: Callable[[set[Path]], str] = lambda taken: "",
+    heading: Callable[[LoadedModel], str] = lambda model: "",
+) -> int:
     """Do some work with every photo that can be read, and print what it says; the others are named.
 
     The work is given the explainer, the analysis, the photo's path, and the real paths that are taken, to which it adds what
-    it has written. When all photos are done, `finish` is given the latter, and what it says is printed too, if anything.
+    it has written. When all photos are done, `finish` is given the latter, and what it says is printed too, if anything;
+    before the first photo's, what `heading` says of the model.
     """
     network.check(options)
     contrast = "--against" if options.against is not None else "--rivals" if options.rivals is not None else ""
@@ -33,7 +39,7 @@ def each_photo(options: argparse.Namespace, work: Work, finish: Callable[[set[Pa
         raise ValueError(
             f"{METHODS[general[0]].label} gives the same map for every class: leave it out with {contrast}."
         )
-    photos = present(options.photos)
+    photos, whole = present(options.photos)
     if not photos:
         return 2
     make_folder(options.out)
@@ -49,14 +55,20 @@ def each_photo(options: argparse.Namespace, work: Work, finish: Callable[[set[Pa
     if len(named) > len(set(named)):
         raise ValueError(f"--target and {option} name the same class: a contrast needs two.")
     taken = {show.real_path(file) for file in (*photos, options.checkpoint, options.labels) if file is not None}
-    failed = len(photos) < len(options.photos)
+    failed, said_before = not whole, heading(model)
     for photo in photos:
         try:
-            said = work(explainer, explainer.analyse(photo, options.layer), photo, taken)
+            analysis = explainer.analyse(photo, options.layer)
+            said = work(explainer, analysis, photo, taken)
         except ValueError as error:
             complain(f"{photo}: {error}")
             failed = True
             continue
+        if said_before:
+            print(said_before)
+            said_before = ""
+        if analysis.photo.note:
+            complain(f"{photo}: {analysis.photo.note}")
         print(said, flush=True)
     if said := finish(taken):
         print(said)

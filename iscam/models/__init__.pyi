@@ -1,6 +1,7 @@
 from .layers import linear_head as linear_head
 from .loaded import LoadedModel as LoadedModel
 from .loading import load_model as load_model
+from .preparation import Preparation as Preparation
 from .table import BUNDLED as BUNDLED
 from .table import DEFAULT_MODEL as DEFAULT_MODEL
 from .table import LITE as LITE

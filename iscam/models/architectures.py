@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,11 +18,14 @@ from .bundled import network as bundled
 from .table import BUNDLED, LITE
 
 REGNET = "regnet"  # computes its own widths with tensors, so the meta device, which holds no numbers, cannot build it
+RESCALING = ("googlenet", "inception_v3")  # as torchvision trained them, they rescale their input once more
+VIT = "vit_"
 SWIN = "swin"  # keeps its maps as (B, h, w, C), unlike every other architecture here
 
 
-def build(arch: str, weights: object = None, classes: int | None = None) -> nn.Module:
-    """A network of a torchvision architecture, of `photo11` or of `efficientnet_lite0`."""
+def build(arch: str, weights: object = None, classes: int | None = None, side: int | None = None) -> nn.Module:
+    """A network of a torchvision architecture, of `photo11` or of `efficientnet_lite0`; a vision transformer for inputs of
+    `side`. Without the auxiliary heads that Inception and GoogLeNet have in training."""
     if arch == BUNDLED:
         return bundled.Photo11Net(classes or len(bundled.CATEGORIES))
     if arch == LITE:
@@ -28,8 +34,10 @@ def build(arch: str, weights: object = None, classes: int | None = None) -> nn.M
         lite: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=classes or 1000)
         return lite
     options = {} if classes is None else {"num_classes": classes}
-    if arch in ("googlenet", "inception_v3") and weights is None:
-        options["init_weights"] = False  # slow, and of no use before a checkpoint is filled in
+    if side is not None and arch.startswith(VIT):
+        options["image_size"] = side
+    if arch in RESCALING and weights is None:
+        options |= {"init_weights": False, "aux_logits": False}  # slow, and of no use before a checkpoint is filled in
     network: nn.Module = torchvision.models.get_model(arch, weights=weights, **options)
     if isinstance(network, torchvision.models.DenseNet):
         # DenseNet's forward ends in a functional ReLU that no hook can see: the same computation with it as a module
@@ -53,13 +61,30 @@ def cut_by(preset: Any) -> Geometry:
     return Geometry(preset.resize_size[0], preset.crop_size[0], preset.interpolation.value)
 
 
-def count_classes(arch: str, state: dict[str, Tensor]) -> int | None:
-    """How many classes a checkpoint has: the rows of the parameter that holds the architecture's classes."""
-    device = "cpu" if arch.startswith(REGNET) else "meta"
-    with torch.device(device):
+@functools.cache
+def outline(arch: str) -> tuple[dict[str, Tensor], str]:
+    """An architecture's parameters by name, as shapes without numbers, with three classes; and the path of its last layer."""
+    with torch.device("cpu" if arch.startswith(REGNET) else "meta"):
         default, other = build(arch, classes=3).state_dict(), build(arch, classes=5).state_dict()
-    head = next(name for name in reversed(default) if default[name].shape != other[name].shape)
-    return len(state[head]) if head in state and state[head].ndim else None
+    last = next(name for name in reversed(default) if default[name].shape != other[name].shape)
+    return {name: tensor.to("meta") for name, tensor in default.items()}, last.rpartition(".")[0]
+
+
+def count_classes(arch: str, state: Mapping[str, Tensor]) -> int | None:
+    """How many classes a checkpoint has: the rows of the last layer's weight, by the architecture's name."""
+    weight = state.get(f"{outline(arch)[1]}.weight")
+    return len(weight) if weight is not None and weight.ndim else None
+
+
+def input_side(arch: str, state: Mapping[str, Tensor]) -> int | None:
+    """The input side for which a vision transformer was made, by the places that it knows; None of other networks."""
+    places = state.get("encoder.pos_embedding")  # (1, 1 + patches, width)
+    if not arch.startswith(VIT) or places is None or places.ndim != 3:
+        return None
+    patches = math.isqrt(max(places.shape[1] - 1, 0))
+    if patches < 1 or patches**2 + 1 != places.shape[1]:
+        return None
+    return patches * int(outline(arch)[0]["conv_proj.weight"].shape[-1])
 
 
 def require_size(arch: str, network: nn.Module, side: int) -> None:

@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import pickle
-import struct
-import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import safetensors.torch
 import torch
 import torchvision
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from .architectures import SWIN, build, count_classes, default_geometry, require_size
+from iscam.images import Geometry
+
+from .architectures import RESCALING, SWIN, build, count_classes, default_geometry, input_side, outline, require_size
 from .describe import describe
+from .heads import find_head
 from .layers import find_layers
 from .loaded import LoadedModel
-from .preprocessing import MEAN, STD, make_transforms
-from .table import BUNDLED, MODELS, ModelSpec
-
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
-PREFIXES = ("module.", "_orig_mod.", "model.")
-# what torch and safetensors raise on bytes that are no weights file, beside UnpicklingError
-UNREADABLE = (
-    SafetensorError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    LookupError,
-    AssertionError,
-    AttributeError,
-    TypeError,
-    struct.error,
-)
+from .naming import find_weights, mappings, plain
+from .preprocessing import Triple, make_transforms, usual_mean_std
+from .reading import read_content
+from .table import BUNDLED, LITE, MODELS, ModelSpec
 
 
 def load_checkpoint(
@@ -42,73 +28,116 @@ def load_checkpoint(
     checkpoint: Path,
     labels: str | Path | None,
     input_size: int | None,
-    mean: tuple[float, float, float] | None,
-    std: tuple[float, float, float] | None,
+    mean: Triple | None,
+    std: Triple | None,
     device: str,
 ) -> LoadedModel:
     """A user's checkpoint; see `load_model`."""
-    known = torchvision.models.list_models(module=torchvision.models)
-    if arch != BUNDLED and (arch not in known or arch.startswith(SWIN)):
+    known = (BUNDLED, LITE, *torchvision.models.list_models(module=torchvision.models))
+    if arch not in known or arch.startswith(SWIN):
         raise ValueError(
             f"There is no architecture {arch!r} here: use photo11 or a torchvision classifier such as resnet50."
         )
-    state = read_checkpoint(checkpoint)
-    network = build(arch, classes=count_classes(arch, state))
-    fill(network, state, checkpoint.name)
-    classes = count_classes(arch, network.state_dict())
-    geometry = default_geometry(arch)
-    if input_size is not None:
-        resize = round(input_size * geometry.resize / geometry.input_size)
-        geometry = replace(geometry, resize=resize, input_size=input_size)
+    network, side, grey, notes = fit(arch, read_content(checkpoint), checkpoint.name)
+    classes = count_outputs(network, arch)
+    geometry = _geometry(arch, side, input_size, checkpoint.name)
+    if arch in RESCALING and mean is None:
+        notes += (
+            f"No checkpoint tells whether its network rescales its input (transform_input), as torchvision's own {arch} "
+            "does, so it is taken not to: if it does, give mean and std as 0.5,0.5,0.5.",
+        )
+    usual = usual_mean_std(arch, grey)
     network.eval()
     require_size(arch, network, geometry.input_size)
     spec = MODELS.get(arch) or find_layers(arch, network, geometry)
     label = f"{arch} ({checkpoint.name})"
-    return describe(
+    described = describe(
         network,
         ModelSpec(arch, label, spec.layer, spec.layers, spec.head_layer),
         read_labels(labels, classes),
         geometry,
-        make_transforms(geometry, mean or MEAN, std or STD),
+        make_transforms(geometry, mean or usual[0], std or usual[1], grey),
         checkpoint,
         device,
     )
+    return replace(described, notes=notes)
+
+
+def _geometry(arch: str, side: int | None, input_size: int | None, source: str) -> Geometry:
+    """How photos are cut: for the `side` that the network was made for, if it was made for one alone."""
+    if side is not None and input_size not in (None, side):
+        raise ValueError(
+            f"{source} was made for inputs of {side} x {side} pixels, as its position embedding says: leave the size out."
+        )
+    geometry, wanted = default_geometry(arch), side or input_size
+    if wanted in (None, geometry.input_size):
+        return geometry
+    assert wanted is not None
+    return replace(geometry, resize=round(wanted * geometry.resize / geometry.input_size), input_size=wanted)
+
+
+def fit(arch: str, content: object, source: str) -> tuple[nn.Module, int | None, bool, tuple[str, ...]]:
+    """The network of an architecture that a file's content fills, the side that its inputs must have, if there is but one,
+    whether photos must be made grey for it, and what must be said.
+
+    Raises:
+        ValueError: the content does not fit; one sentence.
+    """
+    shapes, last = outline(arch)
+    named = find_weights(content, shapes, source)
+    head = find_head(shapes, last, named.inside, named.outside)
+    state = dict(named.inside)
+    side = input_side(arch, state)
+    network = build(arch, classes=count_classes(arch, state), side=side)
+    notes = list(named.said)
+    left = dict(named.outside)
+    if head is not None:
+        network.set_submodule(head.path, head.module)
+        state = {name: tensor for name, tensor in state.items() if name not in head.taken}
+        left = {name: tensor for name, tensor in left.items() if name not in head.taken}
+        state |= {f"{head.path}.{name}": tensor for name, tensor in head.module.state_dict().items()}
+        notes.append(head.said)
+    grey = widen(shapes, state, source)
+    if grey:
+        notes.append(f"The first convolution of {source} has one channel, so photos are made grey.")
+    fill(network, state | left, source)
+    return network, side, grey, tuple(notes)
+
+
+def widen(shapes: Mapping[str, Tensor], state: dict[str, Tensor], source: str) -> bool:
+    """Let a first convolution of one channel read the first of three, which are equal for a grey photo; whether it had one.
+
+    Raises:
+        ValueError: it has another number of channels than one and three.
+    """
+    first = next(name for name, tensor in shapes.items() if tensor.ndim == 4 and tensor.shape[1] == 3)
+    weight = state.get(first)
+    if weight is None or weight.ndim != 4 or weight.shape[1] == 3:
+        return False
+    if weight.shape[1] != 1:
+        raise ValueError(
+            f"{source} was made for inputs of {weight.shape[1]} channels: photos have three, or one if they are grey."
+        )
+    state[first] = torch.cat((weight, torch.zeros_like(weight).repeat(1, 2, 1, 1)), 1)
+    return True
+
+
+def count_outputs(network: nn.Module, arch: str) -> int:
+    """How many classes a network has."""
+    last = network.get_submodule(outline(arch)[1].split(".")[0])
+    return len([tensor for name, tensor in last.state_dict().items() if name.endswith("weight")][-1])
 
 
 def read_checkpoint(file: Path) -> dict[str, Tensor]:
-    """The state dict in a safetensors or torch file, out of common wrappers and without common prefixes, in float32.
+    """The first state dict in a safetensors or torch file, in float32.
 
     Raises:
         OSError: the file cannot be read.
         ValueError: it is no weights file.
     """
-    if not file.is_file():
-        raise OSError(f"There is no weights file {file}.")
-    try:
-        if file.suffix == ".safetensors":
-            content: object = safetensors.torch.load_file(file)
-        else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch wonders about pickles that are then refused anyway
-                content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{file.name} does not hold weights only, so it is not opened: save the model's state_dict() instead."
-        ) from error
-    except UNREADABLE as error:
-        raise ValueError(f"{file.name} is not a weights file that torch or safetensors can read.") from error
-    while isinstance(content, dict) and (inner := [content[w] for w in WRAPPERS if isinstance(content.get(w), dict)]):
-        content = inner[0]
-    if (
-        not isinstance(content, dict)
-        or not content
-        or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items())
-    ):
-        raise ValueError(f"{file.name} holds no state dict: a mapping from parameter names to tensors is needed.")
-    state = dict(content)
-    while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in state)), None):
-        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    for _, state in mappings(read_content(file)):
+        return {name: plain(tensor) for name, tensor in state.items()}
+    raise ValueError(f"{file.name} holds no state dict: a mapping from parameter names to tensors is needed.")
 
 
 def fill(network: nn.Module, state: dict[str, Tensor], source: str) -> None:

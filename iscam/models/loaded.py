@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from iscam.images import Geometry
 
+from .preparation import Preparation, measure
 from .table import ModelSpec
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class LoadedModel:
 
     `spec` has its name and its layers, as they were measured. `transforms` maps an RGB picture to the normalised input
     (3, H, W); `geometry` says which part of the photo that is. `head` (K, C) is the linear head's weight where CAM applies
-    at `head_layer`, else None. `folds` are convolutions, each with the batch norm that alone reads it.
+    at `head_layer`, else None. `folds` are convolutions, each with the batch norm that alone reads it. `notes` are sentences on
+    what of a checkpoint was left out or read as something else.
 
     >>> import iscam
     >>> model = iscam.load_model("photo11")
@@ -45,6 +47,7 @@ class LoadedModel:
     weights_file: Path | None
     head: Tensor | None
     folds: tuple[Fold, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -68,6 +71,11 @@ class LoadedModel:
     def head_layer(self) -> str | None:
         """The layer before global pooling and one linear head, or None."""
         return self.spec.head_layer
+
+    @cached_property
+    def preparation(self) -> Preparation:
+        """What is done to a photo before the network sees it."""
+        return measure(self.geometry, self.transforms)
 
     @cached_property
     def weights_sha256(self) -> str:

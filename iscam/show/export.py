@@ -67,6 +67,7 @@ def describe_run(
         "photo": subject.photo.name,
         "photo_size": list(subject.photo.size),
         "crop": list(subject.crop),
+        "preparation": subject.preparation.record(),
         "model": subject.spec.key,
         "weights_sha256": subject.weights_sha256,
         "layer": subject.layer,

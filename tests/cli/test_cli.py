@@ -152,8 +152,19 @@ def test_a_photo_leaves_the_three_files_of_the_contract(tmp_path: Path, explain:
 
     record = record_of(out, photo.stem)
     assert list(record) == [
-        *("schema", "photo", "photo_size", "crop", "model", "weights_sha256", "layer", "engine", "settings", "target"),
-        *("predictions", "methods", "versions"),
+        *(
+            "schema",
+            "photo",
+            "photo_size",
+            "crop",
+            "preparation",
+            "model",
+            "weights_sha256",
+            "layer",
+            "engine",
+            "settings",
+        ),
+        *("target", "predictions", "methods", "versions"),
     ]
     assert record["schema"] == 1
     assert record["photo"] == "on its side.jpg"
@@ -164,6 +175,14 @@ def test_a_photo_leaves_the_three_files_of_the_contract(tmp_path: Path, explain:
     assert 0 <= top < bottom <= 300
     assert right - left == bottom - top == pytest.approx(200 * 128 / 144, abs=1)  # of the short side, as the crop's is
     assert (left + right, top + bottom) == pytest.approx((200, 300), abs=2)  # central
+    words = (
+        "resized to 144 on the short side (bilinear), centre 128 x 128, mean 0.485 0.456 0.406, std 0.229 0.224 0.225"
+    )
+    assert said.startswith(f"photo11 sees photos {words}\n")
+    assert record["preparation"] == {
+        **{"resize": 144, "input_size": 128, "interpolation": "bilinear", "fit": "center"},
+        **{"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "grey": False, "words": words},
+    }
     assert record["model"] == "photo11"
     assert record["weights_sha256"] == hashlib.sha256(BUNDLED_WEIGHTS.read_bytes()).hexdigest()
     assert record["layer"] == "layer3"
@@ -265,6 +284,34 @@ def test_equal_stems_are_numbered_and_all_results_kept(tmp_path: Path, explain: 
 
 
 @pytest.mark.usefixtures("no_figure")
+def test_a_pattern_in_quotes_is_the_files_that_match_it(
+    tmp_path: Path, explain: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the shell has not put them in its place; a file of that very name comes first."""
+    for name in ("b.jpg", "a.jpg", "c.png", "d[1].jpg", "d1.jpg"):
+        picture(tmp_path / name)
+    (tmp_path / "folder.jpg").mkdir()
+    monkeypatch.chdir(tmp_path)
+    code, _, complaints = explain("[ab].jpg", "d[1].jpg", "--out", "out")
+    assert (code, complaints) == (0, "")
+    assert names(tmp_path / "out") == files_of("a", "b", "d[1]")
+    code, _, complaints = explain("*.gif", "c.*", "--out", "more")
+    assert code == 2 and is_one_sentence(complaints)
+    assert complaints == "*.gif: no file matches this pattern.\n" and names(tmp_path / "more") == files_of("c")
+    assert explain("f*", "--out", "none")[0] == 2
+
+
+@pytest.mark.usefixtures("no_figure")
+def test_what_was_guessed_of_a_photo_is_said_and_recorded(tmp_path: Path, explain: Line) -> None:
+    dim = np.linspace(0, 3000, 160 * 120).reshape(120, 160).astype(np.uint16)
+    Image.fromarray(dim).save(tmp_path / "dim.png")
+    code, _, complaints = explain(tmp_path / "dim.png", "--out", tmp_path)
+    assert code == 0 and is_one_sentence(complaints)
+    assert "dim.png: The photo's values, none of which is above 3000, were taken for 12-bit ones." in complaints
+    assert "12-bit" in record_of(tmp_path, "dim")["methods"]["cam"]["note"]
+
+
+@pytest.mark.usefixtures("no_figure")
 def test_an_input_is_never_overwritten(tmp_path: Path, explain: Line) -> None:
     """Not a photo that has the name of a result, not one behind a link, not the labels."""
     beside = picture(tmp_path / "x.iscam.png")
@@ -353,7 +400,7 @@ def test_a_bad_photo_is_named_and_the_others_are_done(tmp_path: Path, explain: L
     code, said, complaints = explain(good[0], *bad, good[1], "--out", tmp_path / "out")
     assert code == 2
     assert names(tmp_path / "out") == files_of("first", "last")
-    assert [line.split(":")[0] for line in said.splitlines()] == ["first.jpg", "last.png"]
+    assert [line.split(":")[0] for line in said.splitlines()[1:]] == ["first.jpg", "last.png"]
     told = complaints.splitlines(keepends=True)
     assert len(told) == len(bad)
     assert all(is_one_sentence(line) for line in told)
@@ -697,7 +744,7 @@ def test_the_progress_is_for_a_terminal_only(
     photo = picture(tmp_path / "a\nb.jpg", (60, 60))
     code, said, complaints = explain(photo, "--methods", "score-cam", "--out", tmp_path / "out")
     assert code == 0
-    assert said.count("\n") == 1
+    assert said.count("\n") == 2
     if terminal:
         assert "a?b.jpg Score-CAM" in complaints
         done, total = re.findall(r"(\d+)/(\d+) ", complaints)[-1]
@@ -721,7 +768,7 @@ def test_an_interrupted_run_keeps_what_was_done(tmp_path: Path, explain: Line, m
     monkeypatch.setattr(Explainer, "answer", impatient)
     code, said, complaints = explain(*photos, "--methods", "cam,eigen-cam", "--out", tmp_path / "out")
     assert (code, complaints) == (130, "Stopped.\n")
-    assert said.startswith("a.jpg:")
+    assert said.splitlines()[1].startswith("a.jpg:")
     assert names(tmp_path / "out") == files_of("a")
     maps_of(tmp_path / "out", "a")
 
@@ -752,7 +799,7 @@ def test_odd_names_of_photos_are_kept_and_shown_on_one_line(
     code, said, complaints = explain("--out", "out", "--", name)
     assert (code, complaints) == (0, "")
     assert said.endswith("\n")
-    assert said[:-1].isprintable()
+    assert len(said.splitlines()) == 2 and "".join(said.splitlines()).isprintable()
     assert names(tmp_path / "out") == files_of(Path(name).stem)
     assert record_of(tmp_path / "out", Path(name).stem)["photo"] == name
 
@@ -784,8 +831,8 @@ def test_names_without_unicode_and_terminals_without_letters(tmp_path: Path) -> 
     )
     assert run.returncode == 2
     said, complaints = run.stdout.decode("ascii").splitlines(), run.stderr.decode("ascii")
-    assert said[0].startswith("caf?.jpg: ")
-    assert said[1].startswith("\\xdcn\\xefc\\xf6d\\xe9.jpg: ")
+    assert said[1].startswith("caf?.jpg: ")
+    assert said[2].startswith("\\xdcn\\xefc\\xf6d\\xe9.jpg: ")
     assert is_one_sentence(complaints)
     assert complaints.startswith("b?d.jpg: ")
     assert names(tmp_path / "out") == files_of("Ünïcödé", odd.stem)

@@ -21,6 +21,8 @@ import numpy as np
 from PIL import Image
 
 from iscam import METHODS, MODELS, Explanation, Photo, Prediction, Progress
+from iscam.images import Geometry
+from iscam.models import Preparation
 from iscam.results import Outcome, Subject
 from iscam.settings import Settings
 from iscam.ui.asked.events import Events
@@ -38,6 +40,7 @@ from iscam.ui.seen.updates import lasting
 
 CATEGORIES = ("cat", "crane", "dog", "crane", "<b>fox</b>", "owl", "yak")
 LOOK = (0.5, "viridis", "overlay")
+PREPARATION = Preparation(Geometry(144, 128), (0.5,) * 3, (0.5,) * 3, False)
 
 
 PATIENCE = 180.0  # seconds that something may take on a busy machine, in all tests without a browser
@@ -84,7 +87,7 @@ class StandIn:
     def subject(self, analysis: Any) -> Subject:
         probabilities = np.full(len(CATEGORIES), 0.1, np.float32)
         seen = (analysis.photo, (10, 0, 40, 30), analysis.predictions, probabilities, analysis.layer)
-        return Subject(*seen, MODELS["photo11"], CATEGORIES, "abc")
+        return Subject(*seen, MODELS["photo11"], CATEGORIES, "abc", PREPARATION)
 
     def masked_probability(self, analysis: Any, explanation: Explanation) -> float:
         return 0.125

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -95,6 +96,23 @@ def test_a_link_out_of_the_upload_folder_is_refused(tmp_path: Path, uploads: Pat
     for path in (tmp_path / "private.png", uploads / "link.png", uploads / ".." / "private.png"):
         with pytest.raises(ValueError, match="not in a folder"):
             checks.question({"path": str(path)})
+
+
+def test_a_heic_that_is_dropped_is_taken(uploads: Path) -> None:
+    """The browser may not show it; the maps do."""
+    pillow_heif.register_heif_opener()
+    Image.new("RGB", (60, 40), "teal").save(uploads / "IMG_0001.HEIC", "HEIF")
+    question = checks.question({"path": str(uploads / "IMG_0001.HEIC")})
+    assert (question.photo.size, question.photo.name) == ((60, 40), "IMG_0001.HEIC")
+    (uploads / "IMG_0002.HEIC").write_bytes((uploads / "IMG_0001.HEIC").read_bytes()[:300])
+    with pytest.raises(ValueError, match=r'^"IMG_0002.HEIC" .*\.$'):
+        checks.question({"path": str(uploads / "IMG_0002.HEIC")})
+
+
+def test_a_camera_raw_file_that_is_dropped_is_answered(uploads: Path) -> None:
+    (uploads / "DSC_1.CR3").write_bytes(b"\0\0\0\x18ftypcrx " + bytes(99))
+    with pytest.raises(ValueError, match=r'^"DSC_1.CR3" .*camera raw file \(Canon CR3\).*\.$'):
+        checks.question({"path": str(uploads / "DSC_1.CR3")})
 
 
 @pytest.mark.parametrize(
