@@ -23,6 +23,7 @@ from PIL.ExifTags import Base as ExifTag
 
 MAX_FILE_BYTES = 25_000_000
 MAX_PIXELS = 40_000_000
+FITS = ("center", "squash", "pad")  # how a photo becomes a square
 LONGEST = 10  # long side over short side, beyond which only the middle of a photo is resized
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
@@ -78,13 +79,17 @@ class Photo:
 class Geometry:
     """How a network's input is cut from a photo, as torchvision does it: the short side is resized to `resize`, then
     the central square of side `input_size` is taken (both in pixels, input_size <= resize). `interpolation` is `bilinear` or
-    `bicubic`."""
+    `bicubic`. With another `fit` than `center` the whole photo becomes that square: `squash` bends its sides to the same
+    length, `pad` adds what lacks to the shorter one."""
 
     resize: int
     input_size: int
     interpolation: str = "bilinear"
+    fit: str = "center"
 
     def __post_init__(self) -> None:
+        if self.fit not in FITS:
+            raise ValueError(f"A photo becomes a square by one of {', '.join(FITS)}, not by {self.fit!r}.")
         if not 1 <= self.input_size <= self.resize:
             raise ValueError(
                 f"A crop of {self.input_size} pixels cannot be cut from a short side of {self.resize}: "
@@ -93,7 +98,11 @@ class Geometry:
 
     def crop(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
         """Where the network looks on a photo of `size` (width, height): (left, top, right, bottom) in whole pixels,
-        inside the photo and at least one pixel wide and high."""
+        inside the photo and at least one pixel wide and high; where the photo is padded, beyond it."""
+        if self.fit != "center":
+            across, down = (max(size), max(size)) if self.fit == "pad" else size
+            left, top = (across - size[0]) // 2, (down - size[1]) // 2
+            return -left, -top, across - left, down - top
         short = min(size)
         spans = []
         for side in size:

@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from .architectures import SWIN, build, count_classes, default_geometry, require_size
-from .describe import describe
+from .describe import describe, probe_of
 from .layers import find_layers
-from .loaded import LoadedModel
+from .loaded import LoadedModel, numbered
 from .preprocessing import MEAN, STD, make_transforms
 from .table import BUNDLED, MODELS, ModelSpec
 
@@ -45,6 +45,7 @@ def load_checkpoint(
     mean: tuple[float, float, float] | None,
     std: tuple[float, float, float] | None,
     device: str,
+    head: str = "softmax",
 ) -> LoadedModel:
     """A user's checkpoint; see `load_model`."""
     known = torchvision.models.list_models(module=torchvision.models)
@@ -62,14 +63,15 @@ def load_checkpoint(
         geometry = replace(geometry, resize=resize, input_size=input_size)
     network.eval()
     require_size(arch, network, geometry.input_size)
-    spec = MODELS.get(arch) or find_layers(arch, network, geometry)
+    transforms = make_transforms(geometry, mean or MEAN, std or STD)
+    spec = MODELS.get(arch) or find_layers(arch, network, probe_of(network, transforms))
     label = f"{arch} ({checkpoint.name})"
     return describe(
         network,
-        ModelSpec(arch, label, spec.layer, spec.layers, spec.head_layer),
+        ModelSpec(arch, label, spec.layer, spec.layers, spec.head_layer, head),
         read_labels(labels, classes),
         geometry,
-        make_transforms(geometry, mean or MEAN, std or STD),
+        transforms,
         checkpoint,
         device,
     )
@@ -142,7 +144,7 @@ def read_labels(file: str | Path | None, classes: int | None) -> tuple[str, ...]
         OSError: the file cannot be read.
     """
     if file is None:
-        return tuple(f"class {i}" for i in range(classes or 0))
+        return numbered(classes or 0)
     if not Path(file).is_file():
         raise OSError(f"There is no labels file {file}.")
     try:

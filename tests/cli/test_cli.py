@@ -152,7 +152,19 @@ def test_a_photo_leaves_the_three_files_of_the_contract(tmp_path: Path, explain:
 
     record = record_of(out, photo.stem)
     assert list(record) == [
-        *("schema", "photo", "photo_size", "crop", "model", "weights_sha256", "layer", "engine", "settings", "target"),
+        *(
+            "schema",
+            "photo",
+            "photo_size",
+            "crop",
+            "model",
+            "head",
+            "weights_sha256",
+            "layer",
+            "engine",
+            "settings",
+            "target",
+        ),
         *("predictions", "methods", "versions"),
     ]
     assert record["schema"] == 1
