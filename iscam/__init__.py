@@ -6,6 +6,8 @@
 >>> explainer.explain(analysis, method="is-cam").category
 'cat'
 
+`iscam.adopt` takes any network of one's own.
+
 Nothing heavy is loaded before it is needed: `import iscam` does not import torch. What this package and its wings hand on
 is listed in the `__init__.pyi` beside each `__init__.py`.
 """

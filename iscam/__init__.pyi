@@ -6,6 +6,7 @@ from .methods import Method as Method
 from .models import MODELS as MODELS
 from .models import LoadedModel as LoadedModel
 from .models import ModelSpec as ModelSpec
+from .models import adopt as adopt
 from .models import load_model as load_model
 from .path import IntegrationPath as IntegrationPath
 from .path import integration_path as integration_path

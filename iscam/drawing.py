@@ -58,7 +58,7 @@ class Runs:
         passes = request.method.passes(request.settings)
         layer, forward, aim = analysis.layer, analysis.forward, request.aim
         sides = tuple(dict.fromkeys(side for each in (request, beside) if each is not None for side in each.aim.sides))
-        copies = Copies(backend, layer, forward.image)
+        copies = Copies(backend, forward)
         scores: Sweep | Refinement | None = None
         gradients: Differentiation | None = None
         if passes.probes:

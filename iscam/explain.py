@@ -6,17 +6,16 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
+from iscam.analysing import Source, analysed, input_of, photo_of, shown_to
 from iscam.drawing import Runs, as_heatmap, draw
-from iscam.engine import Backend, ScoreTable, carry_out, finite, forward_pass, undisturbed
-from iscam.images import Photo, middle, read_photo
+from iscam.engine import Backend, by_itself, carry_out, finite, undisturbed
+from iscam.images import Photo
 from iscam.methods import Evidence
 from iscam.models import LoadedModel
 from iscam.notes import WHOLE, blank_reason, doubt, refusal, unspecific
@@ -72,16 +71,21 @@ class Explainer:
 
     # A photo
 
-    def analyse(self, photo: str | Path | bytes | Image.Image | Photo, layer: str | None = None) -> Analysis:
-        """One forward pass over the photo.
+    @by_itself()
+    def analyse(self, photo: Source, layer: str | None = None) -> Analysis:
+        """One forward pass over a photo.
+
+        Args:
+            photo: a file, its bytes, a picture, an array (H, W, 3) of whole numbers from 0 to 255 or others from 0 to 1, or a
+                tensor (3, H, W) of such numbers.
+            layer: one that gives maps (default: the model's).
 
         Raises:
             ValueError: a photo that cannot be read, or a layer that has no maps; one sentence.
         """
-        model = self.model
-        upright = read_photo(photo)
-        image = model.transforms(middle(upright.image))[None]  # (1, 3, H, W)
-        return self.analyse_input(upright.reduced(), model.geometry.crop(upright.size), image, model.find_layer(layer))
+        model, read = self.model, photo_of(photo)
+        name, image = model.find_layer(layer), input_of(model, read)
+        return analysed(model, read.reduced(), model.geometry.crop(read.size), image, name)
 
     def changed(self, analysis: Analysis, image: Tensor) -> Analysis:
         """The same photo with another input (1, 3, H, W), such as the one masked by a map: one forward pass.
@@ -91,25 +95,10 @@ class Explainer:
         """
         return self.analyse_input(analysis.photo, analysis.crop, image, analysis.layer)
 
+    @by_itself()
     def analyse_input(self, photo: Photo, crop: tuple[int, int, int, int], image: Tensor, layer: str) -> Analysis:
         """An input (1, 3, H, W) that shows the crop of a photo: one forward pass. Raises as `changed`."""
-        model = self.model
-        device = next(model.network.parameters()).device
-        forward = forward_pass(model.network, layer, image.to(device))
-        if not forward.logits.isfinite().all():
-            raise ValueError(f"{model.label} gives no finite scores for this photo: check its weights, mean and std.")
-        probabilities = forward.logits.softmax(0).numpy()  # (K,)
-        top = probabilities.argsort()[::-1][:5]
-        return Analysis(
-            photo=photo,
-            crop=crop,
-            predictions=tuple(Prediction(int(i), model.categories[i], float(probabilities[i])) for i in top),
-            probabilities=probabilities,
-            layer=layer,
-            forward=forward,
-            table=ScoreTable(forward.logits, len(forward.activations)),
-            gradients={},
-        )
+        return analysed(self.model, photo, crop, image, layer)
 
     def subject(self, analysis: Analysis) -> Subject:
         """What can be kept of an analysis."""
@@ -181,6 +170,7 @@ class Explainer:
         """A request that this model can answer. Raises ValueError, one sentence, if it cannot; see `explain`."""
         return make_request(self.model, analysis, method, target, against, settings)
 
+    @by_itself()
     def answer(
         self,
         analysis: Analysis,
@@ -211,7 +201,7 @@ class Explainer:
     ) -> tuple[list[Evidence], Tensor | None, Tensor, Tensor]:
         """The evidence for each side of a request, weights (C,), (C, h, w) or None, the raw map (h, w), the heat map (H, W)."""
         aim = request.aim
-        evidence = [runs.evidence(analysis, self.model.head, side) for side in aim.sides]
+        evidence = [runs.evidence(analysis, self.model.head_weight, side) for side in aim.sides]
         weights, raw = draw(request.method, evidence, aim)
         return evidence, weights, raw, as_heatmap(raw, analysis.forward.size, aim.signed)
 
@@ -257,6 +247,7 @@ class Explainer:
 
     # Other inputs
 
+    @by_itself()
     def masked_probability(self, analysis: Analysis, explanation: Explanation) -> float:
         """The class probability in [0, 1] when the photo is masked by the heat map (E o X): 0 of it shows the mean colour.
 
@@ -269,6 +260,7 @@ class Explainer:
         masked = image * torch.from_numpy(explanation.heatmap).to(image)  # (1, 3, H, W)
         return float(self.probability(masked, explanation.class_index)[0])
 
+    @by_itself()
     def probability(self, images: Tensor, class_index: int, stop: threading.Event | None = None) -> Tensor:
         """Class probability (n,) in [0, 1] of inputs (n, 3, H, W), in double: in float32 it is 1 from 1 - 3e-8 on.
 
@@ -276,10 +268,10 @@ class Explainer:
             ValueError: the network gives no finite scores for one of them; one sentence.
             Stopped: `stop` was set before the last batch.
         """
-        found = torch.empty(len(images), dtype=torch.double)  # (n,)
+        found, head = torch.empty(len(images), dtype=torch.double), self.model.head  # the first (n,)
 
         def keep(start: int, logits: Tensor) -> None:
-            found[start : start + len(logits)] = finite(logits).double().softmax(1)[:, class_index]
+            found[start : start + len(logits)] = head.probabilities(finite(logits).double())[:, class_index]
 
         with undisturbed(self.model.network):
             passes = self.backend.passes(len(images), lambda start, stop: images[start:stop], keep)
@@ -289,9 +281,4 @@ class Explainer:
 
     def picture(self, image: Tensor) -> NDArray[np.uint8]:
         """What the network is shown by an input (1, 3, H, W), as an RGB picture (H, W, 3)."""
-        black, white = (
-            self.model.transforms(Image.new("RGB", (64, 64), shade))[:, :1, :1] for shade in ("black", "white")
-        )
-        shares = ((image[0].cpu() - black) / (white - black)).clamp(0, 1)  # (3, H, W)
-        found: NDArray[np.uint8] = (255 * shares).round().byte().permute(1, 2, 0).numpy()
-        return found
+        return shown_to(self.model, image)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from iscam.engine import ForwardPass, Gradients, ScoreTable
 
 
+FEWEST = 5  # classes among the predictions
+FOUND = 0.5  # from this probability on, a class that others do not exclude is found; all of these are among them too
+
+
 @dataclass(frozen=True)
 class Prediction:
     """A class, its name, and its probability in [0, 1].
@@ -34,7 +38,7 @@ class Analysis:
     """One photo seen by one model: made by `Explainer.analyse`, freed with all scores when it is dropped.
 
     `photo` is reduced for display; `crop` (l, t, r, b) is what the network sees, in upright pixels of the full photo;
-    `probabilities` (K,); `predictions` the five most probable classes.
+    `probabilities` (K,); `predictions` the five most probable classes, and all others that are more probable than not.
 
     >>> import iscam
     >>> analysis = iscam.Explainer(iscam.load_model("photo11")).analyse("assets/examples/chelsea.jpg")
@@ -67,6 +71,11 @@ class Subject:
     categories: tuple[str, ...]
     weights_sha256: str
     preparation: Preparation
+
+    @property
+    def found(self) -> tuple[Prediction, ...]:
+        """What is in the photo, where it may be several things (a sigmoid head): all that is more probable than not."""
+        return tuple(row for row in self.predictions if row.probability > FOUND) if self.spec.head == "sigmoid" else ()
 
     @property
     def place(self) -> tuple[str, str, str]:

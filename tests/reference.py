@@ -63,7 +63,25 @@ def gradients(network: nn.Module, layer: str, x: Tensor, c: int) -> Tensor:
 def score(network: nn.Module, x: Tensor, c: int, weighting: str) -> float:
     with torch.no_grad():
         logits = network(x)[0]
-    return logits[c].item() if weighting == "logit" else 1 / (logits - logits[c]).exp().sum().item()
+    return logits[c].item() if weighting == "logit" else probability(network, logits, c)
+
+
+class Findings(nn.Module):
+    """A network whose classes do not exclude each other."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x)
+
+
+def probability(network: nn.Module, logits: Tensor, c: int) -> float:
+    """f_c: the softmax, or of findings the sigmoid."""
+    if isinstance(network, Findings):
+        return 1 / (1 + math.exp(-logits[c].item()))
+    return 1 / (logits - logits[c]).exp().sum().item()
 
 
 def resampling(old: int, new: int) -> Tensor:
@@ -232,7 +250,7 @@ def recipro_cam(network: nn.Module, layer: str, x: Tensor, c: int) -> tuple[None
                 return output
 
             with torch.no_grad():
-                raw[row, column] = run(network, layer, x, keep)[1].softmax(0)[c]
+                raw[row, column] = probability(network, run(network, layer, x, keep)[1], c)
     return None, raw
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from docs import fast_engine
+from docs import fast_engine, models
 from iscam.methods import METHODS
 from iscam.models.table import MODELS
 from iscam.project import EXAMPLES
@@ -76,3 +76,15 @@ def test_the_fast_engines_picture_is_drawn_from_what_was_run(monkeypatch: pytest
     assert rough.passes < fine.passes and fine.off <= fine.said <= 0.001 and known.off == 0
     figure = fast_engine.draw(rows, whole)
     assert [len(line.get_xdata()) for line in figure.axes[1].lines] == [2, 1, 2]
+
+
+def test_the_page_of_models_is_made_of_what_is_found() -> None:
+    """A row of a small network; the page that lies there has a row for each family, and says how it was made."""
+    row = models.row("ResNet", "test_resnet")
+    assert row[:2] == ["ResNet", "`test_resnet`"] and row[2].startswith("`layer4` 5 x 5, `layer3` 10 x 10")
+    assert row[3] == str(len(METHODS)) and float(row[5]) >= 0
+    assert " | ".join(row) in models.page([row])
+    text = models.PAGE.read_text(encoding="utf-8")
+    assert "`python -m docs.models`" in text
+    for family, name in models.NETWORKS.items():
+        assert f"\n| {family} | `{name}` |" in text

@@ -97,6 +97,7 @@ def _conditions(options: argparse.Namespace, model: LoadedModel) -> Conditions:
             preprocessing=" ".join(repr(model.transforms).split()),
             device=options.device,
             layer=model.find_layer(options.layer),
+            head=model.spec.head,
         ),
         Maps(
             methods=options.methods,

@@ -37,11 +37,15 @@ def explain_photos(options: argparse.Namespace) -> int:
         explanations = [_explain(explainer, analysis, method, options) for method in options.methods]
         beside = _contrast(explainer, analysis, explanations[0].class_index, options)
         stem = show.free_stem(options.out, photo.stem, taken)
-        files = show.results(explainer.subject(analysis), explanations, options.engine, recorded, contrast=beside)
+        subject = explainer.subject(analysis)
+        files = show.results(subject, explanations, options.engine, recorded, contrast=beside)
         figure = show.write_results(options.out, stem, files)
         taken.add(show.real_path(figure))
         first, seconds = explanations[0], sum(e.seconds for e in explanations)
-        return one_line(f"{photo.name}: {first.category} {100 * first.probability:.1f} %, {seconds:.1f} s, {figure}")
+        found = ", ".join(row.category for row in subject.found)
+        also = f" (found: {found})" if found else ""
+        said = f"{photo.name}: {first.category} {100 * first.probability:.1f} %{also}, {seconds:.1f} s, {figure}"
+        return one_line(said)
 
     return each_photo(options, work, heading=_prepared)
 

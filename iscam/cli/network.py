@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 def check(options: argparse.Namespace) -> None:
     """Refuse options that do not belong together, files that are not there, and methods that a listed model cannot serve."""
     if options.arch is None and options.checkpoint is None:
-        if any(option is not None for option in (options.labels, options.input_size, options.mean, options.std)):
-            raise ValueError("--labels, --input-size, --mean and --std belong to --arch and --checkpoint: name both.")
+        own = options.labels, options.input_size, options.mean, options.std, options.head
+        if any(option is not None for option in own):
+            raise ValueError(
+                "--labels, --input-size, --mean, --std and --head belong to --arch and --checkpoint: name both."
+            )
         spec = MODELS[options.model or DEFAULT_MODEL]
         _refuse(options.methods, spec.label, spec.head_layer, options.layer or spec.layer)
         return
@@ -44,6 +47,7 @@ def load(options: argparse.Namespace) -> LoadedModel:
         mean=options.mean,
         std=options.std,
         device=options.device,
+        head=options.head,
     )
     _refuse(options.methods, model.label, model.head_layer, options.layer or model.layer)
     for note in model.notes:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
-from iscam.engine import check_device
+from iscam.engine import HEADS, check_device
 from iscam.methods import DEFAULT_METHODS, METHODS
 from iscam.models import BUNDLED, DEFAULT_MODEL, LITE, MODELS
 from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS
@@ -86,6 +86,11 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, help="your own weights (.safetensors, or a torch state dict)")
     parser.add_argument("--labels", type=Path, help="categories of --checkpoint, one per line")
     parser.add_argument("--input-size", type=_whole(16, 1024), help="side of the network's input in pixels")
+    parser.add_argument(
+        "--head",
+        choices=tuple(HEADS),
+        help="of --checkpoint: one class a photo (softmax, default) or several (sigmoid)",
+    )
     parser.add_argument("--mean", type=_three, metavar="R,G,B")
     parser.add_argument("--std", type=_three_positive, metavar="R,G,B")
 

@@ -8,6 +8,8 @@ from .backend import Backend as Backend
 from .blend import profile as profile
 from .capture import Fold as Fold
 from .capture import ForwardPass as ForwardPass
+from .capture import NoMaps as NoMaps
+from .capture import by_itself as by_itself
 from .capture import foldable as foldable
 from .capture import forward_pass as forward_pass
 from .capture import map_sizes as map_sizes
@@ -23,11 +25,16 @@ from .fast import Refinement as Refinement
 from .fast import can_spare as can_spare
 from .gradients import Differentiation as Differentiation
 from .gradients import Gradients as Gradients
+from .head import HEADS as HEADS
+from .head import Head as Head
 from .masks import flat_channels as flat_channels
 from .masks import make_masks as make_masks
 from .masks import normalise as normalise
 from .masks import upsample as upsample
 from .norms import UNFIT as UNFIT
+from .outputs import ask as ask
+from .outputs import columns as columns
+from .outputs import logits_of as logits_of
 from .passes import Passes as Passes
 from .passes import Probe as Probe
 from .scores import Scorer as Scorer
@@ -35,6 +42,8 @@ from .scores import Sweep as Sweep
 from .scores import Work as Work
 from .scores import carry_out as carry_out
 from .scores import finite as finite
+from .survey import Output as Output
+from .survey import survey as survey
 from .table import ScoreTable as ScoreTable
 from .tail import Copies as Copies
 from .trajectory import Trajectories as Trajectories

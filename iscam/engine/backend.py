@@ -21,6 +21,7 @@ from .capture import Fold, undisturbed
 from .converted import Converted, convert, has_openvino
 from .devices import full_float32, has_bf16
 from .norms import fused, remainder
+from .outputs import ask
 from .pace import Pace
 from .streams import Batch, Crowd, held, started, stream_count, timed, unchanged
 
@@ -58,7 +59,9 @@ class Backend:
         # glibc raises its thresholds to a large block that is freed, and from then on keeps the memory of the activations
         # instead of fetching it from the system again for every pass, which takes up to a fifth of a small network's time
         torch.empty(LARGE_BLOCK, dtype=torch.uint8)
-        self.has_rough = has_bf16(self.device)
+        # autocast leaves float64 alone, and what is half already is no cheaper
+        single = next(network.parameters()).dtype == torch.float32
+        self.has_rough = single and has_bf16(self.device)
         self._timed = batch is None
         self.seconds = 0.0
         parts = set(network.modules())
@@ -69,7 +72,7 @@ class Backend:
         self._crowd = Crowd(self._streams)
         self._separable = self._streams == 1  # whether it is known that the network bears several passes at once
         self._converted: Converted | None = None
-        self._convertible = has_openvino(self.device)  # whether that is still to be tried
+        self._convertible = single and has_openvino(self.device)  # whether that is still to be tried
 
     @property
     def description(self) -> str:
@@ -127,7 +130,9 @@ class Backend:
             if converted is not None:
                 return timed(partial(converted.run, images, rough), self._crowd)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=rough):
-                return timed(partial(self.network, images.contiguous(memory_format=torch.channels_last)), self._crowd)
+                return timed(
+                    partial(ask, self.network, images.contiguous(memory_format=torch.channels_last)), self._crowd
+                )
 
         def take(batch: Future[Batch]) -> None:
             start = on_the_way.pop(batch)

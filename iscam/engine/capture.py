@@ -1,14 +1,13 @@
 """Watching and changing one layer of a network. The only file with hooks; nothing is left behind, also not by an error.
 
-A layer's output may be a map (B, C, h, w) or the tokens of a vision transformer (B, 1 + h w, C) whose first token is the
-class token; both are handed out as maps, without the class token.
+Whatever the layout of a layer's output, it is handed out as maps. Of a layer that runs several times in a pass, the last
+output alone is watched and changed.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,14 +16,35 @@ import torch
 from torch import Tensor, nn
 
 from .devices import full_float32
+from .layout import Layout, Reader
 from .norms import is_affine, statistics
+from .outputs import ask
 
 Fold = tuple[nn.Conv2d, nn.Module]  # a convolution, and the batch norm that alone reads it
 
 
+@dataclass(frozen=True)
+class Site:
+    """Where the maps of a layer are: in the last of `calls` outputs, as its layout says; None if there are none."""
+
+    layer: str
+    layout: Layout | None
+    calls: int
+    given: str  # by the layer, in words
+
+    def maps(self, output: Tensor) -> Tensor:
+        """The maps (B, C, h, w), a view of such an output."""
+        assert self.layout is not None
+        return self.layout.maps(output)
+
+
+class NoMaps(ValueError):
+    """Raised of a layer that gives no maps larger than 1x1: half a sentence, which waits for a better choice."""
+
+
 @dataclass(frozen=True, eq=False)
 class ForwardPass:
-    """What one pass leaves: image (1, 3, H, W), activations (C, h, w) of the layer, logits (K,).
+    """What one pass leaves: image (1, 3, H, W), activations (C, h, w) of the layer at a site, logits (K,).
 
     The image is where the network is. The others are on the processor, as are all scores: what is worked out of them is
     little, some of it needs float64, which not every GPU has, and a GPU is slow at many small steps.
@@ -33,6 +53,7 @@ class ForwardPass:
     image: Tensor
     activations: Tensor
     logits: Tensor
+    site: Site
 
     @property
     def size(self) -> tuple[int, int]:
@@ -41,13 +62,26 @@ class ForwardPass:
 
 
 @contextmanager
+def by_itself() -> Iterator[None]:
+    """Run the body as if the caller had entered no inference mode, whose tensors know no gradients, and no autocast."""
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        for kind in ("cpu", "cuda", "mps"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+@contextmanager
 def undisturbed(network: nn.Module) -> Iterator[None]:
-    """Run the body with every module in eval mode and in full float32, then put each module's mode and the precision back."""
+    """Run the body with every module in eval mode, in full float32 and outside the caller's inference mode and autocast, then
+    put all of it back."""
     training = [module for module in network.modules() if module.training]
     for module in training:
         module.training = False
     try:
-        with full_float32():
+        with by_itself(), full_float32():
             yield
     finally:
         for module in training:
@@ -68,36 +102,48 @@ def hooked(network: nn.Module, layer: str, change: Callable[[Any], Any]) -> Iter
         handle.remove()
 
 
-def as_maps(output: Tensor) -> Tensor:
-    """A layer's output as maps (B, C, h, w), dropping the class token of tokens (B, 1 + h w, C).
+@contextmanager
+def watched(network: nn.Module, images: Tensor) -> Iterator[dict[str, Site]]:
+    """The sites of all modules, by name, as the body runs the network over images (B, 3, H, W)."""
+    sites: dict[str, Site] = {}
+    reader = Reader(images)
 
-    Raises:
-        ValueError: the output is neither.
-    """
-    if output.ndim == 4:
+    def seen(name: str, module: nn.Module, output: Any) -> Any:
+        calls = sites[name].calls + 1 if name in sites else 1
+        sites[name] = Site(name, reader.read(module, output), calls, _in_words(output))
         return output
-    side = math.isqrt(max(output.shape[1] - 1, 0)) if output.ndim == 3 else 0
-    if side == 0 or side * side != output.shape[1] - 1:
-        raise ValueError(
-            f"The layer's output of shape {tuple(output.shape)} is not a set of maps: choose another layer."
-        )
-    return output[:, 1:].transpose(1, 2).view(len(output), -1, side, side)
+
+    with ExitStack() as stack:
+        for name, module in network.named_modules():
+            stack.enter_context(hooked(network, name, partial(seen, name, module)))
+        yield sites
+
+
+def _in_words(output: object) -> str:
+    return f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
 
 
 def record(network: nn.Module, layer: str, images: Tensor) -> tuple[Tensor, Tensor]:
-    """One pass over images (B, 3, H, W): the layer's output as it left the layer, and the logits (B, K).
+    """One pass over images (B, 3, H, W): the layer's last output as it left the layer, and the logits (B, K).
 
     The output itself is kept and a copy goes on through the network: an in-place operation behind the layer can then not
     overwrite what was recorded, and the recorded tensor stays on the path of the gradients.
-    """
-    outputs: list[Tensor] = []
 
-    def keep(output: Tensor) -> Tensor:
+    Raises:
+        NoMaps: the layer is not called, or gives no tensor.
+    """
+    outputs: list[Any] = []
+
+    def keep(output: Any) -> Any:
         outputs.append(output)
-        return output.clone()
+        return output.clone() if isinstance(output, Tensor) else output
 
     with hooked(network, layer, keep):
-        logits = network(images)
+        logits = ask(network, images)
+    if not outputs:
+        raise NoMaps(f"The layer {layer!r} is never called, so that it gives no maps")
+    if not isinstance(outputs[-1], Tensor):
+        raise NoMaps(f"The layer {layer!r} gives no maps, but {_in_words(outputs[-1])}")
     return outputs[-1], logits
 
 
@@ -105,14 +151,17 @@ def forward_pass(network: nn.Module, layer: str, image: Tensor) -> ForwardPass:
     """One pass over image (1, 3, H, W), without gradients.
 
     Raises:
-        ValueError: the layer's output is not a set of maps larger than 1x1.
+        NoMaps: the layer's output is not a set of maps larger than 1x1.
+        ValueError: the network gives no logits; one sentence.
     """
     with torch.no_grad(), undisturbed(network):
-        output, logits = record(network, layer, image)
-        activations = as_maps(output)[0].contiguous().cpu()
-    if activations.shape[1:].numel() == 1:
-        raise ValueError(f"The layer {layer!r} has a map of a single position: choose an earlier layer.")
-    return ForwardPass(image, activations, logits[0].cpu())
+        with watched(network, image) as sites:
+            output, logits = record(network, layer, image)
+        site = sites[layer]
+        if site.layout is None:
+            raise NoMaps(f"The layer {layer!r} gives no maps of more than one position, but {site.given}")
+        activations = site.maps(output)[0].contiguous().cpu()
+    return ForwardPass(image, activations, logits[0].cpu(), site)
 
 
 def gradients(network: nn.Module, layer: str, image: Tensor, sides: Sequence[Sequence[int]]) -> list[Tensor]:
@@ -122,13 +171,19 @@ def gradients(network: nn.Module, layer: str, image: Tensor, sides: Sequence[Seq
     Works on networks whose parameters are frozen, and touches no parameter's `.grad`.
     """
     with torch.enable_grad(), undisturbed(network):
-        output, logits = record(network, layer, image.detach().clone().requires_grad_())
+        with watched(network, image) as sites:
+            output, logits = record(network, layer, image.detach().clone().requires_grad_())
         scores = [logits[0, list(classes)].mean() for classes in sides]
         found = [
             torch.autograd.grad(score, output, retain_graph=True, allow_unused=True, materialize_grads=True)[0]
             for score in scores
         ]
-        return [as_maps(gradient)[0].detach().cpu() for gradient in found]
+        return [sites[layer].maps(gradient)[0].detach().cpu() for gradient in found]
+
+
+def mixed(logits: Tensor) -> Tensor:
+    """The sum () of logits (B, K), each with another weight, so that they do not cancel out."""
+    return (logits * torch.linspace(1, 2, logits.shape[1]).cos().to(logits)).sum()
 
 
 def foldable(network: nn.Module, image: Tensor) -> tuple[Fold, ...]:
@@ -162,18 +217,7 @@ def foldable(network: nn.Module, image: Tensor) -> tuple[Fold, ...]:
 
 def map_sizes(network: nn.Module, layers: Iterable[str], image: Tensor) -> dict[str, tuple[int, int]]:
     """Height and width of the maps of each layer that has maps larger than 1x1, from one pass over image (1, 3, H, W)."""
-    sizes: dict[str, tuple[int, int]] = {}
-
-    def measure(layer: str, output: object) -> object:
-        if isinstance(output, Tensor):
-            with suppress(ValueError):
-                height, width = as_maps(output).shape[2:]
-                if height * width > 1:
-                    sizes[layer] = (height, width)
-        return output
-
-    with torch.no_grad(), undisturbed(network), ExitStack() as stack:
-        for layer in layers:
-            stack.enter_context(hooked(network, layer, partial(measure, layer)))
+    with torch.no_grad(), undisturbed(network), watched(network, image) as sites:
         network(image)
-    return sizes
+    found = {layer: sites[layer].layout for layer in layers if layer in sites}
+    return {layer: layout.size for layer, layout in found.items() if layout is not None}

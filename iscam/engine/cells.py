@@ -29,7 +29,7 @@ class Cells:
             raise ValueError("The layer has too many cells to ask them one by one: choose a deeper layer.")
         if table.cells is None:
             table.cells = forward.logits.new_full((self._size.numel(), len(forward.logits)), torch.nan)
-        self._copies, self._known = copies, table.cells  # (h w, K)
+        self._copies, self._known, self._head = copies, table.cells, table.head  # the second (h w, K)
         self._todo = self._known[:, 0].isnan().nonzero()[:, 0]  # (n,)
 
     @property
@@ -51,5 +51,5 @@ class Cells:
 
     def probabilities(self, side: Side) -> Tensor:
         """The probability (h, w) of a class for each cell, see `blended` for several; NaN where it is not known."""
-        found = self._known.softmax(1)[:, list(side)]  # (h w, D)
+        found = self._head.probabilities(self._known)[:, list(side)]  # (h w, D)
         return blended(found, totals(found, "probability"), "probability").view(self._size)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 
 from .norms import UNFIT
+from .outputs import ask, logits_of, scores_in
 from .streams import held, unchanged
 
 if TYPE_CHECKING:
@@ -65,9 +66,20 @@ class Converted:
         request = self._idle[rough].pop()
         try:
             found = request.infer([images.contiguous().numpy()], share_inputs=True)
-            return torch.from_numpy(found[0])
+            return logits_of(torch.from_numpy(found[0]))
         finally:
             self._idle[rough].append(request)
+
+
+class _Asked(nn.Module):
+    """A network that returns its scores and nothing else; what shape they have is not part of the trace."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return scores_in(self.network(images))
 
 
 def convert(network: nn.Module, images: Tensor, streams: int) -> Converted | None:
@@ -81,14 +93,14 @@ def convert(network: nn.Module, images: Tensor, streams: int) -> Converted | Non
         return None
     try:
         before = held(network)
-        wanted = network(images)
+        wanted = ask(network, images)
         if not unchanged(before, held(network)):
             return None
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter(
                 "always"
             )  # that tracing is outdated, too: what follows it takes several times as long
-            traced = torch.jit.trace(network, images[:2], check_trace=False)  # type: ignore[no-untyped-call]
+            traced = torch.jit.trace(_Asked(network), images[:2], check_trace=False)  # type: ignore[no-untyped-call]
             if any(issubclass(each.category, TracerWarning) for each in said):
                 return None
             found = Converted(convert_model(traced, input=[[-1, *images.shape[1:]]]), streams)

@@ -223,9 +223,9 @@ class Refinement:
         """Fit the mixes of the lower rungs to the pilots."""
         known = self._known
         points = known.logits(known.rungs[known.full].probes, pilots)  # (M, c, W)
-        blank = self._table.blank_distribution()  # (W,)
+        blank, head = self._table.blank_distribution(), self._table.head  # the first (W,)
         between = [
-            learnt(rung, blank, known.logits(rung.probes, pilots), points) for rung in known.rungs[1 : known.full]
+            learnt(rung, blank, known.logits(rung.probes, pilots), points, head) for rung in known.rungs[1 : known.full]
         ]
         self._climb_on((NOTHING, *between, known.rungs[known.full]), known.rungs[known.full + 1 :])
 

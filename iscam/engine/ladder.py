@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .head import SOFTMAX, Head
 from .passes import Probe
 
 GRID = 10  # points of a path that stand for a longer one
@@ -54,10 +55,10 @@ def ladder(probes: Sequence[Probe], base: Probe | None = None) -> tuple[Rung, ..
     return NOTHING, *guesses, Rung(points, _between(points, probes, 2) if on_path else _alike(points, probes))
 
 
-def learnt(rung: Rung, blank: Tensor, logits: Tensor, points: Tensor) -> Rung:
+def learnt(rung: Rung, blank: Tensor, logits: Tensor, points: Tensor, head: Head = SOFTMAX) -> Rung:
     """The rung with a mix fitted to some channels: from a blank photo (K,) and the rung's probes (n, C, K) to all its
     points (M, C, K). How logits grow along a path is much the same for all channels and classes of a network."""
-    weights = (points.softmax(-1).mean(0).sqrt() + BACKGROUND).flatten()
+    weights = (head.probabilities(points).mean(0).sqrt() + BACKGROUND).flatten()
     given = (logits - blank).flatten(1) * weights  # (n, C * K)
     wanted = (points - blank).flatten(1) * weights  # (M, C * K)
     products = given @ given.T
@@ -116,7 +117,9 @@ def _alike(known: Sequence[Probe], targets: Sequence[Probe]) -> Tensor:
     return mix
 
 
-def average(rung: Rung, blank: Tensor, logits: Tensor, columns: Sequence[int], scale: str) -> Tensor:
+def average(
+    rung: Rung, blank: Tensor, logits: Tensor, columns: Sequence[int], scale: str, head: Head = SOFTMAX
+) -> Tensor:
     """Average scores (C, D) of the classes in some columns, from logits of a blank photo (K,) and of the rung's probes
     (n, C, K)."""
     mix = rung.mix
@@ -126,7 +129,7 @@ def average(rung: Rung, blank: Tensor, logits: Tensor, columns: Sequence[int], s
     parts = []
     for part in torch.split(logits, CHANNELS_AT_ONCE, dim=1):
         mixed = torch.einsum("mn,nck->mck", mix[:, 1:], part) + (mix[:, :1] * blank)[:, None]
-        parts.append((mixed[..., columns] - mixed.logsumexp(-1, keepdim=True)).exp().mean(0))
+        parts.append(head.log_probabilities(mixed[..., columns], mixed.logsumexp(-1, keepdim=True)).exp().mean(0))
     return torch.cat(parts)
 
 

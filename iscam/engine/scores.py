@@ -167,7 +167,7 @@ def noise_field(noise: Noise, image: Tensor) -> Tensor:
     """
     seed, number = noise
     generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
-    return torch.randn(image.shape, generator=generator).to(image.device)
+    return torch.randn(image.shape, generator=generator).to(image)
 
 
 def masked_rows(forward: ForwardPass, probes: Sequence[Probe], channels: Tensor, fields: dict[Noise, Tensor]) -> Tensor:
@@ -179,7 +179,7 @@ def masked_rows(forward: ForwardPass, probes: Sequence[Probe], channels: Tensor,
     distinct, inverse = torch.unique_consecutive(channels, return_inverse=True)  # (u,), (B,)
     masks = make_masks(forward.activations[distinct].to(image.device), forward.size)  # (u, H, W)
     multipliers = torch.tensor([probe.multiplier for probe in probes], device=image.device)  # (B,)
-    rows: Tensor = image * (masks[inverse] * multipliers[:, None, None])[:, None]  # (B, 3, H, W)
+    rows: Tensor = image * (masks[inverse] * multipliers[:, None, None])[:, None].to(image)  # (B, 3, H, W)
     for row, probe in enumerate(probes):
         if probe.noise is not None:
             low, high = rows[row].aminmax()

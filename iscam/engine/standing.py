@@ -129,4 +129,5 @@ class SideScores:
 
     def _averages(self, rung: Rung, channels: Tensor, precise: bool) -> Tensor:
         logits = self._known.logits(rung.probes, channels, precise)  # (n, c, W)
-        return average(rung, self._known.table.blank_distribution(), logits, self._columns, self._scale)
+        table = self._known.table
+        return average(rung, table.blank_distribution(), logits, self._columns, self._scale, table.head)

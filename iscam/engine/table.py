@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from .head import SOFTMAX, Head
 from .passes import Passes, Probe
 
 STORE_BYTES = 256 * 2**20
@@ -19,10 +20,11 @@ class ScoreTable:
 
     While all classes fit into `limit` bytes they are all kept. When they do not (ResNet-50 with 50 steps would be 410 MB),
     the classes that the photo itself scores highest are kept beside the wanted ones; log-sum-exp over all classes is always
-    kept, so that the probabilities of the kept classes stay exact.
+    kept, so that the probabilities of the kept classes stay exact. `head` says what probabilities the logits stand for.
     """
 
-    def __init__(self, photo_logits: Tensor, channels: int, limit: int = STORE_BYTES) -> None:
+    def __init__(self, photo_logits: Tensor, channels: int, limit: int = STORE_BYTES, head: Head = SOFTMAX) -> None:
+        self.head = head
         self._ranking = photo_logits.argsort(descending=True)  # (K,)
         self._channels = channels
         self._limit = limit
@@ -115,8 +117,11 @@ class ScoreTable:
         columns = [self.column(index) for index in classes]
         total = torch.zeros(self._channels, len(columns))
         for probe, share in zip(passes.probes, passes.shares, strict=True):
-            logits = self._blocks[probe][:, columns]  # (C, D)
-            total += share * (logits if passes.scale == "logit" else (logits - self._blocks[probe][:, -1:]).exp())
+            block = self._blocks[probe]
+            logits = block[:, columns]  # (C, D)
+            if passes.scale == "probability":
+                logits = self.head.log_probabilities(logits, block[:, -1:]).exp()
+            total += share * logits
         return total.where(~self.missing(passes.probes).any(0)[:, None], torch.nan)
 
     # All classes at once
@@ -145,7 +150,7 @@ class ScoreTable:
         return self.condensed(self.columns((self.photo if self.blank is None else self.blank)[None]))[0]
 
     def condensed(self, values: Tensor) -> Tensor:
-        """Logits (n, W) whose softmax gives the probabilities of the kept classes, from kept logits and log-sum-exp
+        """Logits (n, W) that give the probabilities of the kept classes, from kept logits and log-sum-exp
         (n, kept + 1); if some classes are not kept, the last column stands for all of them."""
         kept, total = values[:, :-1], values[:, -1:]
         if len(self._classes) == len(self._ranking):

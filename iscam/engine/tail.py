@@ -15,23 +15,24 @@ import torch
 from torch import Tensor, nn
 
 from .backend import Backend
-from .capture import as_maps, hooked, undisturbed
+from .capture import ForwardPass, Site, hooked, undisturbed
+from .outputs import ask
 
 CLOSE = 1e-4  # of the largest logit, or of 1: logits that differ by no more are equal
 KERNEL = ((1, 2, 1), (2, 4, 2), (1, 2, 1))  # sixteenths, of a cell and its neighbours
 
-Change = Callable[[Tensor], Tensor]  # the layer's output (B, ...) -> another one
+Change = Callable[[Tensor], None]  # changes the maps (B, C, h, w) of copies of the layer's output
 
 
 class Tail:
-    """Runs a network from a layer on, for changed copies of the layer's output for one image (1, 3, H, W).
+    """Runs a network from a layer on, for changed copies of the layer's output, of which a pass over an image has told all.
 
     The first copy is run whole, and the first two alone: where the first one's logits differ, or the network cannot be run
     so, `alone` is False, and all copies are run whole. `first` are the logits (2, K) of both, or (1, K) of the first.
     """
 
-    def __init__(self, network: nn.Module, layer: str, image: Tensor, one: Change, two: Change) -> None:
-        self._network, self._layer, self._image = network, layer, image
+    def __init__(self, network: nn.Module, forward: ForwardPass, one: Change, two: Change) -> None:
+        self._network, self._site, self._image = network, forward.site, forward.image
         self._output: Tensor | None = None  # of the layer, (1, ...)
         self._known: dict[nn.Module, list[Tensor | None]] = {}  # what modules gave before it, call by call
         self.first = self._record(one)
@@ -52,17 +53,21 @@ class Tail:
         """Logits (B, K) for the changed copies of the layer's output for equal images (B, 3, H, W)."""
         if self.alone:
             return self._run(change, len(images))
-        with torch.no_grad(), undisturbed(self._network), hooked(self._network, self._layer, change):
-            logits: Tensor = self._network(images)
-        return logits
+        with torch.no_grad(), undisturbed(self._network), changing(self._network, self._site, change):
+            return ask(self._network, images)
 
     def _record(self, change: Change) -> Tensor:
         """One whole pass; the layer's output, and what is given before it, are kept."""
 
-        def reached(output: Tensor) -> Tensor:
-            if self._output is None:
-                self._output = output
-            return change(output)
+        network, left = self._network, self._site.calls
+
+        def reached(output: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left:
+                return passed(network.get_submodule(self._site.layer), output)
+            self._output = output
+            return _changed(self._site, output, change)
 
         def passed(module: nn.Module, output: Any) -> Any:
             if self._output is None:
@@ -70,13 +75,11 @@ class Tail:
                 self._known.setdefault(module, []).append(output if one else None)
             return output
 
-        network = self._network
         with torch.no_grad(), undisturbed(network), ExitStack() as stack:
-            stack.enter_context(hooked(network, self._layer, reached))
-            for name in off_the_way(network, self._layer):
+            stack.enter_context(hooked(network, self._site.layer, reached))
+            for name in off_the_way(network, self._site.layer):
                 stack.enter_context(hooked(network, name, partial(passed, network.get_submodule(name))))
-            logits: Tensor = network(self._image)
-        return logits
+            return ask(network, self._image)
 
     def _run(self, change: Change, rows: int) -> Tensor:
         """Logits (rows, K), with the modules before the layer standing still."""
@@ -85,21 +88,42 @@ class Tail:
         def repeated(known: Tensor) -> Tensor:
             return known.expand(rows, *known.shape[1:])
 
-        def still(module: nn.Module, known: list[Tensor | None]) -> Callable[..., Any]:
-            left, own = iter(known), module.forward
+        def still(known: list[Tensor | None], then: Callable[..., Any]) -> Callable[..., Any]:
+            left = iter(known)
 
             def forward(*inputs: Any, **named: Any) -> Any:
                 given = next(left, None)
-                return own(*inputs, **named) if given is None else repeated(given)
+                return then(*inputs, **named) if given is None else repeated(given)
 
             return forward
 
-        changed = change(repeated(self._output))
-        forwards = {module: still(module, known) for module, known in self._known.items()}
-        forwards[self._network.get_submodule(self._layer)] = lambda *inputs, **named: changed
+        changed = _changed(self._site, repeated(self._output), change)
+        layer = self._network.get_submodule(self._site.layer)
+        forwards = {module: still(known, module.forward) for module, known in self._known.items()}
+        forwards[layer] = still(self._known.get(layer, []), lambda *inputs, **named: changed)
         with torch.no_grad(), undisturbed(self._network), running(forwards):
-            logits: Tensor = self._network(repeated(self._image))
-        return logits
+            return ask(self._network, repeated(self._image))
+
+
+def _changed(site: Site, output: Tensor, change: Change) -> Tensor:
+    """A changed copy of a layer's output; what is not in its maps, such as a class token, is left alone."""
+    copy = output.clone()
+    change(site.maps(copy))
+    return copy
+
+
+@contextmanager
+def changing(network: nn.Module, site: Site, change: Change) -> Iterator[None]:
+    """Change the maps of the layer's last output in the one pass that is run while the body runs."""
+    left = site.calls
+
+    def reached(output: Any) -> Any:
+        nonlocal left
+        left -= 1
+        return output if left else _changed(site, output, change)
+
+    with hooked(network, site.layer, reached):
+        yield
 
 
 def off_the_way(network: nn.Module, layer: str) -> Iterator[str]:
@@ -128,9 +152,9 @@ def running(forwards: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
 class Copies:
     """Runs changed copies of a layer's output for one image, as many at once as is fast. `rows` counts the input rows."""
 
-    def __init__(self, backend: Backend, layer: str, image: Tensor) -> None:
+    def __init__(self, backend: Backend, forward: ForwardPass) -> None:
         self.rows = 0
-        self._backend, self._layer, self._image = backend, layer, image
+        self._backend, self._forward = backend, forward
         self._tail: Tail | None = None
 
     @property
@@ -153,39 +177,33 @@ class Copies:
         kind = "tail" if tail.alone else "copy"
         batch = places[: self._backend.pace(kind).rows(len(places))]
         self.rows += len(batch)
-        images = self._image.expand(len(batch), -1, -1, -1)
+        images = self._forward.image.expand(len(batch), -1, -1, -1)
         return self._backend.timed(kind, partial(tail.logits, change(batch), images))
 
     def _begin(self, one: Change, two: Change) -> Tensor:
-        self._tail = Tail(self._backend.network, self._layer, self._image, one, two)
+        self._tail = Tail(self._backend.network, self._forward, one, two)
         return self._tail.first
 
 
 def silencing(channels: Tensor) -> Change:
-    """Sets channel `channels[i]` of copy i of a layer's output to 0."""
+    """Sets channel `channels[i]` of copy i to 0."""
 
-    def change(output: Tensor) -> Tensor:
-        changed = output.clone()
-        rows = torch.arange(len(channels))
-        as_maps(changed)[rows, channels] = 0  # a view: the class token, if any, is left alone
-        return changed
+    def change(maps: Tensor) -> None:
+        maps[torch.arange(len(channels)), channels] = 0
 
     return change
 
 
 def keeping(cells: Tensor) -> Change:
-    """Leaves of copy i of a layer's output cell `cells[i]`, counted row by row, a quarter of it, and an eighth or sixteenth of
-    the neighbours (Recipro-CAM, arXiv 2209.14074)."""
+    """Leaves of copy i cell `cells[i]`, counted row by row, a quarter of it, and an eighth or sixteenth of the neighbours
+    (Recipro-CAM, arXiv 2209.14074)."""
 
-    def change(output: Tensor) -> Tensor:
-        changed = output.clone()
-        maps = as_maps(changed)  # (B, C, h, w), a view
+    def change(maps: Tensor) -> None:
         height, width = maps.shape[2:]
         kept = maps.new_zeros(len(cells), height + 2, width + 2)  # with a rim
         for i, cell in enumerate(cells.tolist()):
             row, column = divmod(cell, width)
             kept[i, row : row + 3, column : column + 3] = maps.new_tensor(KERNEL) / 16
         maps *= kept[:, None, 1:-1, 1:-1]
-        return changed
 
     return change

@@ -41,10 +41,11 @@ class Trajectories:
     def probabilities(self, class_index: int) -> Tensor:
         """Of the class, of the teachers at multiplier 0, the blank photo, and at the points: (1 + P, T), NaN where not run."""
         column, logits = self._table.column(class_index), self._logits(self._points, self._teachers)  # (P, T, W)
+        head = self._table.head
         blank = logits.new_tensor(torch.nan)
         if self._table.blank is not None:
-            blank = self._table.blank_distribution().softmax(0)[column]
-        return torch.cat([blank.expand(1, len(self._teachers)), logits.softmax(-1)[..., column]])
+            blank = head.probabilities(self._table.blank_distribution())[column]
+        return torch.cat([blank.expand(1, len(self._teachers)), head.probabilities(logits)[..., column]])
 
     def curves(self, multipliers: Sequence[float], class_index: int, scale: str) -> Tensor:
         """Log-probabilities, or logits, of the class along the path (N, C); NaN where a channel has never been run.
@@ -65,7 +66,10 @@ class Trajectories:
             for part in (members == number).nonzero()[:, 0].split(CHANNELS_AT_ONCE):
                 given = self._logits(known, part)  # (n, c, W)
                 mixed = torch.einsum("mn,ncw->mcw", mix[:, 1:], given) + (mix[:, :1] * blank)[:, None]  # (N, c, W)
-                curves[:, part] = mixed[..., column] - (0 if scale == "logit" else mixed.logsumexp(-1))
+                scores = mixed[..., [column]]  # (N, c, 1)
+                if scale == "probability":
+                    scores = self._table.head.log_probabilities(scores, mixed.logsumexp(-1, keepdim=True))
+                curves[:, part] = scores[..., 0]
         return curves
 
     def _mix(self, known: Sequence[float], multipliers: Sequence[float], blank: Tensor) -> Tensor:
@@ -76,7 +80,7 @@ class Trajectories:
         if set(points) <= set(known) or not shown.shape[1]:
             return lines(known, multipliers)
         rung = Rung(tuple(Probe(multiplier) for multiplier in known), lines(known, points))
-        rung = learnt(rung, blank, shown[: len(known)], shown[len(known) :])
+        rung = learnt(rung, blank, shown[: len(known)], shown[len(known) :], self._table.head)
         start = torch.eye(1, 1 + len(known))  # the blank photo, from which the lines between the points begin
         return lines(points, multipliers) @ torch.cat([start, rung.mix])
 

@@ -30,6 +30,7 @@ class Network:
     preprocessing: str
     device: str
     layer: str
+    head: str = "softmax"
 
 
 @dataclass(frozen=True)

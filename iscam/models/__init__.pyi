@@ -1,3 +1,4 @@
+from .adoption import adopt as adopt
 from .layers import linear_head as linear_head
 from .loaded import LoadedModel as LoadedModel
 from .loading import load_model as load_model

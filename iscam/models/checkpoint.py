@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from iscam.images import Geometry
 
 from .architectures import RESCALING, SWIN, build, count_classes, default_geometry, input_side, outline, require_size
-from .describe import describe
+from .describe import describe, probe_of
 from .heads import find_head
 from .layers import find_layers
-from .loaded import LoadedModel
+from .loaded import LoadedModel, numbered
 from .naming import find_weights, mappings, plain
 from .preprocessing import Triple, make_transforms, usual_mean_std
 from .reading import read_content
@@ -31,6 +31,7 @@ def load_checkpoint(
     mean: Triple | None,
     std: Triple | None,
     device: str,
+    head: str = "softmax",
 ) -> LoadedModel:
     """A user's checkpoint; see `load_model`."""
     known = (BUNDLED, LITE, *torchvision.models.list_models(module=torchvision.models))
@@ -49,14 +50,15 @@ def load_checkpoint(
     usual = usual_mean_std(arch, grey)
     network.eval()
     require_size(arch, network, geometry.input_size)
-    spec = MODELS.get(arch) or find_layers(arch, network, geometry)
+    transforms = make_transforms(geometry, mean or usual[0], std or usual[1], grey)
+    spec = MODELS.get(arch) or find_layers(arch, network, probe_of(network, transforms))
     label = f"{arch} ({checkpoint.name})"
     described = describe(
         network,
-        ModelSpec(arch, label, spec.layer, spec.layers, spec.head_layer),
+        ModelSpec(arch, label, spec.layer, spec.layers, spec.head_layer, head),
         read_labels(labels, classes),
         geometry,
-        make_transforms(geometry, mean or usual[0], std or usual[1], grey),
+        transforms,
         checkpoint,
         device,
     )
@@ -171,7 +173,7 @@ def read_labels(file: str | Path | None, classes: int | None) -> tuple[str, ...]
         OSError: the file cannot be read.
     """
     if file is None:
-        return tuple(f"class {i}" for i in range(classes or 0))
+        return numbered(classes or 0)
     if not Path(file).is_file():
         raise OSError(f"There is no labels file {file}.")
     try:

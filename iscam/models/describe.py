@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from iscam.engine import UNFIT, Backend, Fold, foldable, map_sizes, undisturbed
+from iscam.engine import UNFIT, Backend, Fold, ask, columns, foldable, map_sizes, undisturbed
 from iscam.images import Geometry
 
 from .layers import linear_head
@@ -27,32 +27,67 @@ def describe(
     weights_file: Path | None,
     device: str = "cpu",
 ) -> LoadedModel:
-    """Put a network on its device, fast layout and eval mode, and measure what can be offered for it.
+    """Put a network on its device, fast layout and eval mode, and measure what can be offered for it; see `measure`."""
+    network = network.eval().to(device).to(memory_format=torch.channels_last)
+    return measure(network, spec, categories, geometry, transforms, weights_file)
 
-    Layers whose maps have a single position at this input size are left out.
+
+def measure(
+    network: nn.Module,
+    spec: ModelSpec,
+    categories: tuple[str, ...],
+    geometry: Geometry,
+    transforms: Callable[[Image.Image], Tensor],
+    weights_file: Path | None,
+) -> LoadedModel:
+    """What can be offered for a network, which is left as it is.
+
+    Layers whose maps have a single position at this input size are left out. The category of a single output is joined by
+    that of its absence.
 
     Raises:
-        ValueError: no layer is left.
+        ValueError: no layer is left, or there are more or fewer categories than classes; one sentence.
     """
-    network = network.eval().to(device).to(memory_format=torch.channels_last)
-    side = geometry.input_size
-    probe = torch.randn((1, 3, side, side), generator=torch.Generator().manual_seed(0)).to(device)
+    probe = probe_of(network, transforms)
+    with torch.no_grad(), undisturbed(network):
+        outputs = columns(network(probe)).shape[1]
     measured = map_sizes(network, spec.layers, probe)
     layers = {layer: measured[layer] for layer in spec.layers if layer in measured}
     if not layers:
-        raise ValueError(f"No layer of {spec.label} gives maps of an input of {side} x {side} pixels.")
+        height, width = probe.shape[2:]
+        raise ValueError(f"No layer of {spec.label} gives maps of an input of {width} x {height} pixels.")
     layer = spec.layer if spec.layer in layers else next(iter(layers))
-    head = linear_head(network, layer, probe)
+    weight = linear_head(network, layer, probe)
+    head_layer = None if weight is None else layer
     return LoadedModel(
-        spec=replace(spec, layer=layer, layers=layers, head_layer=None if head is None else layer),
+        # a single output is a class against its absence, whatever it is taken for
+        spec=replace(
+            spec, layer=layer, layers=layers, head_layer=head_layer, head=spec.head if outputs > 1 else "softmax"
+        ),
         network=network,
-        categories=categories,
+        categories=_of_all_classes(categories, outputs),
         geometry=geometry,
         transforms=transforms,
         weights_file=weights_file,
-        head=head,
+        head_weight=weight,
         folds=find_folds(network, probe),
     )
+
+
+def _of_all_classes(categories: tuple[str, ...], outputs: int) -> tuple[str, ...]:
+    """The categories, as many as there are classes."""
+    if outputs == 1 and len(categories) == 1:
+        return (f"not {categories[0]}", *categories)
+    if len(categories) != (classes := max(2, outputs)):
+        raise ValueError(f"There are {len(categories)} categories for {classes} classes.")
+    return categories
+
+
+def probe_of(network: nn.Module, transforms: Callable[[Image.Image], Tensor]) -> Tensor:
+    """Seeded noise (1, 3, H, W), or as many channels as the transforms give, where the network is and in its type."""
+    shape = transforms(Image.new("RGB", (64, 64))).shape
+    parameter = next(network.parameters())
+    return torch.randn((1, *shape), generator=torch.Generator().manual_seed(0)).to(parameter)
 
 
 def find_folds(network: nn.Module, image: Tensor) -> tuple[Fold, ...]:
@@ -62,7 +97,7 @@ def find_folds(network: nn.Module, image: Tensor) -> tuple[Fold, ...]:
     if not folds:
         return ()
     with torch.no_grad(), undisturbed(network):
-        plain = network(image).cpu()
+        plain = ask(network, image).cpu()
     if _unchanged(network, folds, image, plain):
         return folds
     kinds = dict.fromkeys(_kind(fold) for fold in folds)

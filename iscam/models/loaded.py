@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from iscam.engine import HEADS, Head
 from iscam.images import Geometry
 
 from .preparation import Preparation, measure
@@ -26,10 +27,10 @@ LONGEST_NAME = 200  # letters; the suggestions for a name take a time that grows
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A network in eval mode with all that is needed to explain a photo.
+    """A network with all that is needed to explain a photo; it is in eval mode while it is used.
 
     `spec` has its name and its layers, as they were measured. `transforms` maps an RGB picture to the normalised input
-    (3, H, W); `geometry` says which part of the photo that is. `head` (K, C) is the linear head's weight where CAM applies
+    (3, H, W); `geometry` says which part of the photo that is. `head_weight` (K, C) is the linear head's where CAM applies
     at `head_layer`, else None. `folds` are convolutions, each with the batch norm that alone reads it. `notes` are sentences on
     what of a checkpoint was left out or read as something else.
 
@@ -45,7 +46,7 @@ class LoadedModel:
     geometry: Geometry
     transforms: Callable[[Image.Image], Tensor]
     weights_file: Path | None
-    head: Tensor | None
+    head_weight: Tensor | None
     folds: tuple[Fold, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -71,6 +72,11 @@ class LoadedModel:
     def head_layer(self) -> str | None:
         """The layer before global pooling and one linear head, or None."""
         return self.spec.head_layer
+
+    @property
+    def head(self) -> Head:
+        """What the network's outputs mean."""
+        return HEADS[self.spec.head]
 
     @cached_property
     def preparation(self) -> Preparation:
@@ -122,3 +128,8 @@ class LoadedModel:
         close = difflib.get_close_matches(name, folded, 5, 0.7)
         containing = [i for i, category in enumerate(folded) if name.strip() and name in category][:5]
         return containing + [i for i, category in enumerate(folded) if category in close and i not in containing][:5]
+
+
+def numbered(outputs: int) -> tuple[str, ...]:
+    """What the classes of a network are called that nobody has named; of a single output its one class."""
+    return ("class",) if outputs == 1 else tuple(f"class {i}" for i in range(outputs))

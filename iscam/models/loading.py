@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iscam.engine import check_device, find_device
+from iscam.engine import HEADS, check_device, find_device
 
 from .table import BUNDLED, DEFAULT_MODEL, LITE, MODELS
 
@@ -23,6 +23,7 @@ def load_model(
     mean: tuple[float, float, float] | None = None,
     std: tuple[float, float, float] | None = None,
     device: str = "cpu",
+    head: str | None = None,
 ) -> LoadedModel:
     """A model of the MODELS table, or your own checkpoint of a torchvision architecture.
 
@@ -32,6 +33,8 @@ def load_model(
         checkpoint: weights only (.safetensors, or a torch file with a state dict; never arbitrary pickles).
         labels: a text file with one category per line.
         input_size, mean, std: how the checkpoint's network was fed, if not as torchvision feeds the architecture.
+        head: what the checkpoint's outputs mean: `softmax`, a photo is of one class (the default, because the shape cannot
+            tell), or `sigmoid`, it may be of several. A single output is that of a class and its absence in any case.
         device: `cpu`, `cuda`, `cuda:0` or another number, `mps`, or `auto`, which is a GPU if torch can use one here.
 
     Raises:
@@ -42,13 +45,15 @@ def load_model(
     >>> len(iscam.load_model("photo11").categories)
     11
     """
-    own = (labels, input_size, mean, std)
+    own = (labels, input_size, mean, std, head)
     if any(len(triple) != 3 for triple in (mean, std) if triple is not None) or (std and not min(std) > 0):
         raise ValueError("Mean and std are three numbers each, for red, green and blue, and the stds lie above 0.")
+    if head is not None and head not in HEADS:
+        raise ValueError(f"The head must be one of {', '.join(HEADS)}, not {head!r}.")
     if arch is None and checkpoint is None:
         if any(option is not None for option in own):
             raise ValueError(
-                "Labels, input size, mean and std belong to a checkpoint of your own: name it, with its arch."
+                "Labels, input size, mean, std and head belong to a checkpoint of your own: name it, with its arch."
             )
         if key not in MODELS:
             raise ValueError(f"There is no model {key!r}: choose one of {', '.join(MODELS)}.")
@@ -65,4 +70,4 @@ def load_model(
         if key == LITE:
             return load_lite(device)
         return load_bundled(device) if key == BUNDLED else load_torchvision(MODELS[key], device)
-    return load_checkpoint(arch, Path(checkpoint), labels, input_size, mean, std, device)
+    return load_checkpoint(arch, Path(checkpoint), labels, input_size, mean, std, device, head or "softmax")

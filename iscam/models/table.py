@@ -13,7 +13,8 @@ DEFAULT_MODEL = BUNDLED
 class ModelSpec:
     """One row of MODELS: the default target layer and all offered layers with their map sizes (h, w), coarse to fine.
 
-    `head_layer` is the layer before global pooling and one linear head (CAM applies there), or None.
+    `head_layer` is the layer before global pooling and one linear head (CAM applies there), or None. `head` says what the
+    outputs mean, a key of HEADS.
 
     >>> MODELS["resnet18"].layer, MODELS["resnet18"].layers["layer4"]
     ('layer4', (7, 7))
@@ -24,6 +25,7 @@ class ModelSpec:
     layer: str
     layers: dict[str, tuple[int, int]]
     head_layer: str | None
+    head: str = "softmax"
 
 
 def _row(key: str, label: str, layers: dict[str, int], cam: bool) -> ModelSpec:

@@ -69,6 +69,7 @@ def describe_run(
         "crop": list(subject.crop),
         "preparation": subject.preparation.record(),
         "model": subject.spec.key,
+        "head": subject.spec.head,
         "weights_sha256": subject.weights_sha256,
         "layer": subject.layer,
         "engine": engine,
@@ -78,6 +79,8 @@ def describe_run(
         "methods": {e.method: _spent(e) | _held_against(e) for e in explanations},
         "versions": versions(),
     }
+    if subject.spec.head == "sigmoid":
+        record["found"] = [asdict(prediction) for prediction in subject.found]
     if first.against is not None:
         record["against"] = asdict(first.against)
     elif first.rivals:

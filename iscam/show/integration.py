@@ -13,6 +13,7 @@ from iscam.engine import (
     Copies,
     Scorer,
     Trajectories,
+    by_itself,
     carry_out,
     make_masks,
     normalise,
@@ -31,6 +32,7 @@ MAX_POINTS = 20  # of the path at which they are run, at most
 SILENT = 1e-30  # a map's sum below which it has no shares
 
 
+@by_itself()
 def integrate(
     explainer: Explainer,
     analysis: Analysis,
@@ -96,7 +98,7 @@ def _run(
     stop: threading.Event | None,
 ) -> tuple[int, bool]:
     """Run what the carriers lack, after an explanation; the rows of both, and whether all was run."""
-    copies = Copies(explainer.backend, analysis.layer, analysis.forward.image)
+    copies = Copies(explainer.backend, analysis.forward)
     scorer = Scorer(explainer.backend, copies, analysis.forward, analysis.table)
     before = explanation.forward_passes
     total = before + len(seen.missing()) + (analysis.table.blank is None)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from iscam.drawing import as_heatmap
-from iscam.engine import carry_out
+from iscam.engine import by_itself, carry_out
 from iscam.explain import Explainer
 from iscam.results import Analysis, Explanation, Outcome, Prediction, Stopped
 
@@ -53,6 +53,7 @@ def control(analysis: Analysis, key: str, class_index: int, category: str, seed:
     )
 
 
+@by_itself()
 def ceiling(
     explainer: Explainer, analysis: Analysis, key: str, class_index: int, stop: threading.Event | None = None
 ) -> Explanation:
@@ -89,6 +90,7 @@ def ceiling(
     )
 
 
+@by_itself()
 def assess(
     explainer: Explainer,
     analysis: Analysis,
@@ -171,6 +173,7 @@ def _measurement(
     return Measurement(score, explain, image, heatmap, specificity=explanation.specificity)
 
 
+@by_itself()
 def by_hand(
     explainer: Explainer, analysis: Analysis, class_index: int, box: Box, stop: threading.Event | None = None
 ) -> tuple[float, float]:

@@ -124,10 +124,10 @@ def _explained_by(network: nn.Module, explainer: Explainer, analysis: Analysis, 
 
 def _with(model: LoadedModel, network: nn.Module, analysis: Analysis) -> LoadedModel:
     """The model with another network: its own head, and nothing folded that belongs to the first one."""
-    head = None
-    if model.head is not None and model.head_layer is not None:
-        head = linear_head(network, model.head_layer, analysis.forward.image)
-    return replace(model, network=network, head=head, folds=())
+    weight = None
+    if model.head_weight is not None and model.head_layer is not None:
+        weight = linear_head(network, model.head_layer, analysis.forward.image)
+    return replace(model, network=network, head_weight=weight, folds=())
 
 
 @torch.no_grad()

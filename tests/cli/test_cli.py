@@ -159,12 +159,14 @@ def test_a_photo_leaves_the_three_files_of_the_contract(tmp_path: Path, explain:
             "crop",
             "preparation",
             "model",
+            "head",
             "weights_sha256",
             "layer",
             "engine",
             "settings",
+            "target",
         ),
-        *("target", "predictions", "methods", "versions"),
+        *("predictions", "methods", "versions"),
     ]
     assert record["schema"] == 1
     assert record["photo"] == "on its side.jpg"

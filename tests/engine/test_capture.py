@@ -61,5 +61,5 @@ def test_modes_are_put_back_module_by_module() -> None:
 
 def test_a_layer_without_maps_is_refused() -> None:
     network = tiny_models.build("TinyPooled")
-    with pytest.raises(ValueError, match="choose another layer"):
+    with pytest.raises(ValueError, match="gives no maps of more than one position, but a tensor of shape"):
         capture.forward_pass(network, "fc", tiny_models.sample(network))

@@ -6,6 +6,7 @@ import copy
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import iscam
 from iscam.engine import backend as engine_backend
 from iscam.engine.backend import RACE, Backend
 from iscam.engine.converted import Converted, convert, has_openvino
+from iscam.engine.outputs import ask
 from iscam.project import EXAMPLES
 from tests import tiny_models
 from tests.conftest import ROOT
@@ -85,6 +87,32 @@ def test_the_logits_are_the_networks_own() -> None:
     assert "by OpenVINO" in backend.description
     with torch.no_grad():
         torch.testing.assert_close(found, network(images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("made", [lambda x: {"logits": x}, lambda x: (x, x.mean()), lambda x: x[:, :1]])
+def test_logits_are_found_in_whatever_is_returned(made: Callable[[Tensor], object]) -> None:
+    network, images = tiny()
+
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network
+
+        def forward(self, x: Tensor) -> object:
+            return made(self.inner(x))
+
+    wrapped = Wrapped().eval()
+    with torch.no_grad():
+        found, wanted = convert(wrapped, images, 1), ask(wrapped, images)
+    assert found is not None
+    torch.testing.assert_close(found.run(images, rough=False), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_of_another_type_is_left_to_torch() -> None:
+    network, images = tiny()
+    backend = Backend(network.double(), batch=4)
+    torch.testing.assert_close(backend.logits(images.double()).double(), network(images.double()).detach())
+    assert "OpenVINO" not in backend.description
 
 
 def test_by_batches_of_a_fixed_size_all_passes_are_converted() -> None:

@@ -44,10 +44,10 @@ def test_a_row_finds_its_layers_and_its_head(key: str) -> None:
     assert model.layers == spec.layers
     assert model.layer == spec.layer == next(iter(spec.layers))
     assert model.head_layer == spec.head_layer
-    assert (model.head is None) == (spec.head_layer is None)
-    if model.head is not None:
+    assert (model.head_weight is None) == (spec.head_layer is None)
+    if model.head_weight is not None:
         channels = len(capture.forward_pass(model.network, model.layer, torch.zeros(1, 3, SMALL, SMALL)).activations)
-        assert model.head.shape == (len(model.categories), channels)
+        assert model.head_weight.shape == (len(model.categories), channels)
 
 
 @pytest.mark.parametrize("key", MODELS)

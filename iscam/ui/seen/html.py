@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -34,12 +34,12 @@ def asked(category: str, rivals: str = "", signed: bool = False) -> str:
     return f"<p>What speaks for {own}, as such{more if rivals else ''}?</p>"
 
 
-def predictions(rows: Sequence[Prediction], model: str) -> str:
-    """The five most probable classes as a table with bars."""
+def predictions(rows: Sequence[Prediction], model: str, found: Collection[Prediction] = ()) -> str:
+    """The most probable classes as a table with bars; those that are `found` are said to be."""
     lines = "".join(
         f'<tr><th scope="row">{escape(row.category)}</th>'
         f'<td class="bar"><span style="width:{100 * row.probability:.1f}%"></span></td>'
-        f"<td>{per_cent(row.probability)}</td></tr>"
+        f"<td>{per_cent(row.probability)}{' found' if row in found else ''}</td></tr>"
         for row in rows
     )
     return f"<table><caption>What {escape(MODELS[model].label)} sees</caption>{lines}</table>"

@@ -62,7 +62,7 @@ class Updater:
                     "The photo, with what the network sees in a frame",
                     [],
                 )
-                table = html.predictions(subject.predictions, subject.spec.key)
+                table = html.predictions(subject.predictions, subject.spec.key, subject.found)
                 return {parts["predictions"]: table, parts["framed"]: frame, self._page.work["asked"]: _asked(shown)}
             case Mapped(explanation) | Sharpening(explanation=explanation) if explanation is not None:
                 card = shown.card(explanation.method)
