@@ -38,8 +38,8 @@ def _cpu_seconds(pid: int) -> float:
 
 
 @contextmanager
-def running_app(folder: Path, weights: Path | None = None) -> Iterator[Served]:
-    """A running app without a way out, whose uploads and log lie in `folder`.
+def running_app(folder: Path, weights: Path | None = None, *options: str) -> Iterator[Served]:
+    """A running app without a way out, whose uploads and log lie in `folder`; it begins with photo11 unless told otherwise.
 
     It has the bundled classifier, and what lies in torch's folder of `weights`.
     """
@@ -52,7 +52,7 @@ def running_app(folder: Path, weights: Path | None = None) -> Iterator[Served]:
     url = f"http://127.0.0.1:{port}"
     with (folder / "app.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "app.py"],
+            [sys.executable, "app.py", *(options or ("--model", "photo11"))],
             cwd=ROOT,
             env=environment | places | nowhere | {"PORT": str(port)},
             stdout=log,

@@ -180,7 +180,7 @@ def test_analysis_and_explanation_are_frozen(tiny: Tiny) -> None:
 
 def test_the_crop_is_what_the_network_sees(tiny: Tiny) -> None:
     """The photo cut to the crop looks like the network's input, for an off-centre pattern on a wide photo."""
-    model = iscam.load_model()
+    model = iscam.load_model("photo11")
     generator = np.random.default_rng(0)
     coarse = Image.fromarray(generator.integers(0, 255, (9, 16, 3), dtype=np.uint8))
     photo = coarse.resize((1600, 900), Image.Resampling.BICUBIC)
@@ -195,7 +195,7 @@ def test_the_crop_is_what_the_network_sees(tiny: Tiny) -> None:
 
 @pytest.mark.parametrize("size", [(10000, 1), (1, 10000), (30000, 40), (1, 1)])
 def test_extremely_long_photos_do_not_fill_the_memory(size: tuple[int, int]) -> None:
-    model = iscam.load_model()
+    model = iscam.load_model("photo11")
     seen: list[tuple[int, int]] = []
 
     def transforms(image: Image.Image) -> torch.Tensor:
@@ -208,7 +208,7 @@ def test_extremely_long_photos_do_not_fill_the_memory(size: tuple[int, int]) -> 
 
 def test_cutting_the_far_ends_does_not_move_the_crop() -> None:
     """A mark in the middle of a long photo stays where the plain transforms put it."""
-    model = iscam.load_model()
+    model = iscam.load_model("photo11")
     photo = Image.new("RGB", (6001, 150), "grey")
     photo.paste("white", (2990, 60, 3010, 90))
     analysis = Explainer(model).analyse(photo)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 BUNDLED = "photo11"  # comes with the project, so that it is always there
 LITE = "efficientnet_lite0"  # comes with the requirements
-DEFAULT_MODEL = BUNDLED
+DEFAULT_MODEL = LITE
 
 
 @dataclass(frozen=True)

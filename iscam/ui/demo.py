@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from copy import copy
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -59,19 +57,11 @@ def _skips(value: object) -> bool:
     return isinstance(value, dict) and value == gr.skip()
 
 
-def start_model() -> str:
-    """ResNet-18 if torch hub's cache holds its weights already, else the bundled classifier. Does not import torch."""
-    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    home = Path(os.environ.get("TORCH_HOME", f"{cache}/torch")).expanduser()
-    return "resnet18" if any((home / "hub" / "checkpoints").glob("resnet18-*.pth")) else DEFAULT_MODEL
-
-
-def build(worker: Worker, model: str | None = None) -> tuple[gr.Blocks, Events]:
+def build(worker: Worker, model: str = DEFAULT_MODEL) -> tuple[gr.Blocks, Events]:
     """The page and its events. `worker` sees to the computing; `model` is chosen at first."""
-    first = model or start_model()
     with Demo(title="IS-CAM", analytics_enabled=False, delete_cache=(CACHE_EVERY, CACHE_AGE), fill_width=True) as demo:
-        page = lay_out(first, {key: tab.face for key, tab in TABS.items()})
-        events = Events(page, TABS, first, worker)
+        page = lay_out(model, {key: tab.face for key, tab in TABS.items()})
+        events = Events(page, TABS, model, worker)
         events.connect(demo)
         endpoint.add(worker)
     demo.queue(max_size=48, default_concurrency_limit=8, api_open=False)

@@ -44,12 +44,14 @@ OWN = ("--arch", "photo11", "--checkpoint", BUNDLED_WEIGHTS)
 
 @pytest.fixture
 def explain(capsys: pytest.CaptureFixture[str]) -> Line:
-    """`explain(photo, "--out", folder, ...)` -> exit code, stdout, stderr; by CAM, the cheapest, unless told otherwise."""
+    """`explain(photo, "--out", folder, ...)` -> exit code, stdout, stderr; by CAM, the cheapest, and of the smallest model,
+    unless told otherwise."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
         methods = () if "--methods" in arguments else ("--methods", "cam")
+        model = () if {"--model", "--arch", "--checkpoint"} & set(map(str, arguments)) else ("--model", "photo11")
         try:
-            code: object = main(["explain", *methods, *(str(argument) for argument in arguments)])
+            code: object = main(["explain", *model, *methods, *(str(argument) for argument in arguments)])
         except SystemExit as leave:
             code = leave.code
         assert isinstance(code, int)
@@ -244,7 +246,7 @@ def test_every_setting_reaches_the_method_and_the_record(
     assert record["settings"] == {**settings, "tolerance": 0.25}
     assert record["layer"] == "layer2"
     assert record["target"]["category"] == "dog"
-    explainer = iscam.Explainer(iscam.load_model(), tolerance=0.25)
+    explainer = iscam.Explainer(iscam.load_model("photo11"), tolerance=0.25)
     wanted = explainer.explain(explainer.analyse(photo, "layer2"), "smooth-grad-cam++", "dog", samples=2, seed=5)
     maps = maps_of(tmp_path / "out", "a")
     np.testing.assert_allclose(maps["smooth-grad-cam++"], wanted.heatmap, atol=1e-4)
@@ -451,7 +453,7 @@ WRONG: dict[str, tuple[list[str], Iterable[str]]] = {
     **{f"std {std}": (["--std", std], ["above 0"]) for std in ("0,0,0", "1,1,-1")},
     "std inf": (["--std", "inf,1,1"], ["three numbers"]),
     "cam without such a head": (["--model", "vgg16", "--methods", "grad-cam,cam"], ["VGG-16", "CAM needs"]),
-    "cam at another layer": (["--methods", "cam", "--layer", "layer2"], ["layer3", "layer2"]),
+    "cam at another layer": (["--model", "photo11", "--methods", "cam", "--layer", "layer2"], ["layer3", "layer2"]),
     "contrast of one map": (["--methods", "cam,eigen-cam", "--against", "dog"], ["Eigen-CAM", "--against"]),
     "rivals of one map": (["--methods", "cam,eigen-cam", "--rivals", "all"], ["Eigen-CAM", "--rivals"]),
     "two kinds of contrast": (["--against", "dog", "--rivals", "cat"], ["--against", "--rivals"]),
@@ -704,7 +706,7 @@ def test_the_options_of_an_own_checkpoint_reach_the_network(tmp_path: Path, expl
     np.testing.assert_allclose(heatmap, explainer.explain(analysis, "eigen-cam").heatmap, atol=1e-4)
     probability = record_of(tmp_path, "a")["target"]["probability"]
     assert probability == pytest.approx(analysis.predictions[0].probability, rel=1e-3)
-    plain = Explainer(iscam.load_model()).analyse(photo)
+    plain = Explainer(iscam.load_model("photo11")).analyse(photo)
     assert abs(probability - plain.predictions[0].probability) > 1e-3
 
 

@@ -42,11 +42,12 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def evaluate(capsys: pytest.CaptureFixture[str]) -> Run:
-    """`evaluate(folder, "--out", out, ...)` -> exit code, stdout, stderr; in this process."""
+    """`evaluate(folder, "--out", out, ...)` -> exit code, stdout, stderr; in this process, by photo11 unless told otherwise."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
+        model = () if {"--model", "--arch", "--checkpoint"} & set(map(str, arguments)) else ("--model", "photo11")
         try:
-            code: object = main(["evaluate", *(str(argument) for argument in arguments)])
+            code: object = main(["evaluate", *model, *(str(argument) for argument in arguments)])
         except SystemExit as leave:
             code = leave.code
         assert isinstance(code, int)

@@ -403,7 +403,7 @@ def test_a_grey_network_is_shown_a_grey_photo() -> None:
     explainer = Explainer(model)
     analysis = explainer.analyse(PHOTO)
     assert analysis.forward.image.shape == (1, 1, 16, 16)
-    grey = T.Compose([T.Grayscale(), T.Resize(16), T.CenterCrop(16), T.ToTensor()])(PHOTO)
+    grey = T.Compose([T.Resize(16), T.CenterCrop(16), T.Grayscale(), T.ToTensor()])(PHOTO)
     torch.testing.assert_close(analysis.forward.image[0], (grey - 0.5) / 0.25)
     picture = explainer.picture(analysis.forward.image)
     assert picture.shape == (16, 16, 3) and (picture == picture[..., :1]).all()

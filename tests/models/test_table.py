@@ -232,7 +232,7 @@ def test_a_device_that_is_not_there_is_refused(device: str) -> None:
 def test_the_bundled_model_needs_no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: pytest.fail("nothing is fetched"))
-    model = load_model()
+    model = load_model("photo11")
     assert (model.key, len(model.categories), model.head_layer) == ("photo11", 11, "layer3")
     assert model.weights_sha256 == hashlib.sha256(BUNDLED_WEIGHTS.read_bytes()).hexdigest()
     assert not list(tmp_path.iterdir())

@@ -243,7 +243,7 @@ class Watcher(threading.Thread):
 
 
 def ask(digest: str = "d", **changes: Any) -> Question:
-    return Question(Photo(Image.new("RGB", (50, 30)), (50, 30), "x", digest), **changes)
+    return Question(Photo(Image.new("RGB", (50, 30)), (50, 30), "x", digest), **{"model": "photo11"} | changes)
 
 
 def beside(bench: Bench) -> Worker:

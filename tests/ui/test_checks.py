@@ -12,8 +12,8 @@ from PIL import Image
 
 from iscam.ui.asked import checks
 from iscam.ui.done import faithfulness
+from iscam.ui.done.opening import PHOTO
 from iscam.ui.seen.faithfulness import Scrub
-from iscam.ui.seen.layout import OPENING
 from iscam.ui.seen.words import map_choices
 from tests.ui.stand_in import LOOK
 
@@ -66,7 +66,7 @@ def test_right_settings_become_a_question(photo: dict[str, str]) -> None:
 def test_equal_photos_have_equal_digests(photo: dict[str, str], uploads: Path) -> None:
     shutil.copy(photo["path"], uploads / "copy.png")
     assert checks.question({"path": str(uploads / "copy.png")}).photo.sha256 == checks.question(photo).photo.sha256
-    assert checks.question({"path": str(OPENING)}).photo.sha256 != checks.question(photo).photo.sha256
+    assert checks.question({"path": str(PHOTO)}).photo.sha256 != checks.question(photo).photo.sha256
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ import pytest
 from iscam.ui.asked import checks
 from iscam.ui.done import compute, maps
 from iscam.ui.done.news import Analysed, Contrasted, Failed, Loading, Mapped, Sharpening
+from iscam.ui.done.opening import PHOTO
 from iscam.ui.done.order import Order
 from iscam.ui.done.question import Question
 from iscam.ui.done.worker import DIED, Worker
-from iscam.ui.seen.layout import OPENING
 from tests.conftest import ROOT
 from tests.ui import probe
 from tests.ui.stand_in import ask, told, until
@@ -33,7 +33,7 @@ def worker() -> Iterator[Worker]:
 
 
 def example(methods: tuple[str, ...] = ("is-cam", "grad-cam")) -> Question:
-    return replace(checks.question({"path": str(OPENING)}), methods=methods)
+    return replace(checks.question({"path": str(PHOTO)}, "photo11"), methods=methods)
 
 
 def alive(process: int) -> bool:
@@ -132,7 +132,7 @@ import asyncio, sys
 from iscam.ui.demo import build
 from iscam.ui.done import compute
 from iscam.ui.done.worker import Worker
-from iscam.ui.seen.layout import OPENING
+from iscam.ui.done.opening import PHOTO
 from tests.ui.stand_in import Watcher, asked, page_of, visitor
 
 async def page(worker):
@@ -141,7 +141,7 @@ async def page(worker):
 if __name__ == "__main__":
     worker = Worker(compute.start)
     demo, events = asyncio.run(page(worker))
-    photo, steps = {"path": str(OPENING)}, dict(steps=2, methods=["grad-cam"], classes__method="grad-cam")
+    photo, steps = {"path": str(PHOTO)}, dict(steps=2, methods=["grad-cam"], classes__method="grad-cam")
     values = asked(events, photo, **steps)
     state = Watcher(events.maps.explain(values, visitor())).finished()
     for tab in events.desk.tabs:

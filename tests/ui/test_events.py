@@ -20,9 +20,9 @@ from iscam.ui.asked.events import Events
 from iscam.ui.done.bench import Bench
 from iscam.ui.done.job import Job
 from iscam.ui.done.news import Contrasted
+from iscam.ui.done.opening import PHOTO
 from iscam.ui.done.order import Order
 from iscam.ui.seen import words
-from iscam.ui.seen.layout import OPENING
 from tests.ui.stand_in import CATEGORIES, PATIENCE, StandIn, Watcher, asked, page_of, shown, told, until, visitor
 
 
@@ -133,7 +133,7 @@ def test_a_new_photo_takes_the_place_of_running_maps(events: Events, photo: dict
     network.pace.clear()
     old = Watcher(events.maps.explain(asked(events, photo), visitor()))
     until(lambda: network.running)
-    new = Watcher(events.maps.new_photo(asked(events, {"path": str(OPENING)}), visitor()))
+    new = Watcher(events.maps.new_photo(asked(events, {"path": str(PHOTO)}), visitor()))
     new.finished()
     old.finished()
     assert not old.page[page_of(events).explain]["visible"]
@@ -155,7 +155,7 @@ def test_an_event_does_not_conclude_while_another_takes_its_place(
         return job
 
     monkeypatch.setattr(events.desk.worker, "submit", late)
-    Watcher(events.maps.new_photo(asked(events, {"path": str(OPENING)}), visitor())).finished()
+    Watcher(events.maps.new_photo(asked(events, {"path": str(PHOTO)}), visitor())).finished()
     old.finished()
     assert not old.page[page_of(events).explain]["visible"]
 
@@ -186,7 +186,7 @@ def test_what_was_answered_once_is_there_at_once_for_everybody(
     first = Watcher(events.maps.explain(asked(events, photo), visitor())).finished()
     batches = network.batches
     network.pace.clear()
-    slow = Watcher(events.maps.explain(asked(events, {"path": str(OPENING)}), visitor("bob")))
+    slow = Watcher(events.maps.explain(asked(events, {"path": str(PHOTO)}), visitor("bob")))
     until(lambda: network.running)
     again = Watcher(events.maps.explain(asked(events, photo), visitor("cid"))).finished()
     assert again[page.maps["is-cam"]] == first[page.maps["is-cam"]] and "Done before" in again[page.status]
@@ -280,7 +280,7 @@ def test_a_class_is_held_against_the_likely_others_unless_it_is_asked_for_as_suc
     state = Watcher(events.maps.switch(asked(events, photo, against=2), visitor())).finished()
     assert "cat rather than dog" in shown(state[page.contrast])
     assert "<b>cat</b>, as such, and for it (red) or for <b>dog</b> (blue)?" in shown(state[page.asked])
-    other = asked(events, {"path": str(OPENING)}, against=2)
+    other = asked(events, {"path": str(PHOTO)}, against=2)
     assert Watcher(events.maps.new_photo(other, visitor())).finished()[page.ask["against"]] == words.LIKELY
     general = asked(events, photo, against=words.LIKELY, methods=["eigen-cam"])
     assert shown(Watcher(events.maps.explain(general, visitor())).finished()[page.contrast]) == ""
@@ -301,7 +301,7 @@ def test_explain_before_the_prediction_takes_the_new_photos_class(
 ) -> None:
     """The class on the page is still that of the photo before."""
     page = page_of(events)
-    Watcher(events.maps.new_photo(asked(events, {"path": str(OPENING)}), visitor())).finished()
+    Watcher(events.maps.new_photo(asked(events, {"path": str(PHOTO)}), visitor())).finished()
     state = Watcher(events.maps.explain(asked(events, photo, target=5), visitor())).finished()
     assert "map for &lt;b&gt;fox&lt;/b&gt;" in shown(state[page.maps["is-cam"]])
     assert state[page.ask["target"]] == 4
@@ -358,7 +358,7 @@ def test_a_link_brings_the_question_back(events: Events, network: StandIn) -> No
     assert state[page.ask["photo"]].endswith("coffee.jpg") and "map for dog" in shown(state[page.maps["is-cam"]])
     (skipped,) = events.maps.new_photo(asked(events, {"path": str(EXAMPLES / "coffee.jpg")}), visitor())
     assert skipped == {page.status: gr.skip()}  # the page tells of the link's photo as of any other
-    question = checks.question(**links.read(query))
+    question = checks.question(**{"model": "photo11"} | links.read(query))
     assert links.read(dict(parse_qsl(links.query(question, 2)))) == links.read(query) | {
         "model": "photo11",
         "layer": "layer3",

@@ -226,7 +226,9 @@ def test_the_official_client_can_call_it(app: str, tmp_path: Path) -> None:
     from gradio_client import Client, handle_file
 
     client = Client(app, verbose=False, download_files=tmp_path)
-    result = client.predict(handle_file(str(CHELSEA)), methods=["grad-cam"], target="dog", api_name="/explain")
+    result = client.predict(
+        handle_file(str(CHELSEA)), "photo11", methods=["grad-cam"], target="dog", api_name="/explain"
+    )
     assert result["methods"]["grad-cam"]["category"] == "dog"
     with Image.open(result["figure"]) as figure:
         assert figure.format == "PNG"

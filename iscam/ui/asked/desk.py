@@ -5,19 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import gradio as gr
 
 from iscam.settings import LIKELY_RIVALS
-from iscam.ui.done import maps
+from iscam.ui.done import maps, opening
 from iscam.ui.done.job import Job
 from iscam.ui.done.order import Order
 from iscam.ui.done.question import Question
 from iscam.ui.done.study import Asked
 from iscam.ui.done.worker import Worker
 from iscam.ui.seen.canvas import Look
-from iscam.ui.seen.layout import OPENING, Page
+from iscam.ui.seen.layout import Page
 from iscam.ui.seen.shown import Line
 from iscam.ui.seen.updates import Updater, Updates
 from iscam.ui.seen.words import LIKELY, NOBODY
@@ -44,16 +45,23 @@ class Desk:
         return self.visits.of(checks.session(request))
 
     def opening(self) -> Job:
-        """The background job that explains the example, started when first wanted."""
+        """The job that explains the example, begun when first wanted; over at once where its answers come with the project,
+        while the model is made ready in the background for who asks something else."""
         with self._lock:
             if self._opening is None:
-                order = Order(maps.explain, self.example())
-                self._opening = self.worker.submit("", order, background=True)
+                question = self.example
+                told = opening.shipped(question)
+                if told is not None:
+                    self.worker.answers.learn(question, told)
+                order = Order(maps.explain if told is None else maps.predict, question)
+                job = self.worker.submit("", order, background=True)
+                self._opening = job if told is None else Job.known("", told)
             return self._opening
 
+    @cached_property
     def example(self) -> Question:
         """What the page shows before anybody has asked anything."""
-        return checks.question({"path": str(OPENING)}, self.model, against=LIKELY_RIVALS)
+        return opening.example(self.model)
 
     # What the page says
 

@@ -8,10 +8,10 @@ from typing import Any
 import gradio as gr
 
 from iscam.ui.done import maps
+from iscam.ui.done.opening import PHOTO
 from iscam.ui.done.order import Order
 from iscam.ui.done.question import Question
 from iscam.ui.seen.canvas import Look
-from iscam.ui.seen.layout import OPENING
 from iscam.ui.seen.shown import Shown
 from iscam.ui.seen.updates import Updates
 from iscam.ui.seen.words import NOBODY
@@ -37,7 +37,7 @@ class MapEvents:
         yield self._updates.says("Getting ready …")
         try:
             given = links.read(dict(request.query_params or {}))
-            question = checks.question(**{"photo": {"path": str(OPENING)}, "model": self._desk.model} | given)
+            question = checks.question(**{"photo": {"path": str(PHOTO)}, "model": self._desk.model} | given)
         except ValueError as error:
             gr.Warning(f"The link cannot be followed. {error}", duration=None)
             given = {}
@@ -51,7 +51,7 @@ class MapEvents:
         yield from self._maps(question, Look(), request, new_choices=True, first=chosen)
 
     def _example(self, request: gr.Request) -> Iterator[Updates]:
-        visit, question = self._desk.visit(request), self._desk.example()
+        visit, question = self._desk.visit(request), self._desk.example
         visit.asked = question.place[:2]
         shown = Shown(Look(), question.terms, question.methods, example=True)
         yield from self._follow(visit, visit.take(self._desk.opening), shown, new_choices=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from iscam.settings import LIKELY_RIVALS
 
+from .news import Analysed, size
 from .question import Question, ordered
 
 LIMIT_BYTES = 128 * 2**20
@@ -46,9 +47,20 @@ class Answers:
         named = isinstance(question.against, str) and question.against != LIKELY_RIVALS
         if analysed is None or isinstance(question.target, str) or named:
             return None
-        target = analysed.subject.predictions[0].index if question.target is None else question.target
-        keys = [question.key(method, target) for method in ordered(question.methods)]
-        if question.contrasts:
-            keys.append(question.key(question.contrasting, target, question.against))
-        news = [self.get(key) for key in keys]
+        news = [self.get(key) for key in _keys(question, analysed)]
         return None if None in news else [analysed, *news]
+
+    def learn(self, question: Question, news: Sequence[Any]) -> None:
+        """Keep all news of a question, in the order in which `to` gives them."""
+        for key, each in zip((question.place, *_keys(question, news[0])), news, strict=True):
+            self.put(key, each, size(each))
+
+
+def _keys(question: Question, analysed: Analysed) -> list[Hashable]:
+    """Of the maps in the answer to a question, in the order in which they are made."""
+    top = analysed.subject.predictions[0].index
+    target = question.target if isinstance(question.target, int) else top
+    keys = [question.key(method, target) for method in ordered(question.methods)]
+    if question.contrasts:
+        keys.append(question.key(question.contrasting, target, question.against))
+    return keys

@@ -13,11 +13,11 @@ from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS
 from iscam.project import EXAMPLES
 from iscam.settings import DEFAULT_ENGINE, ENGINES, WEIGHTINGS
 from iscam.show import COLOUR_MAPS, OPACITY, VIEWS
+from iscam.ui.done.opening import PHOTO
 
 from . import html, words
 from .face import Face, Parts, TabParts
 
-OPENING = EXAMPLES / "chelsea.jpg"  # what the page shows before anybody has asked anything
 HEADING = """<h1>IS-CAM</h1><p>What did the network look at, and how far can you trust the map?</p>"""
 
 
@@ -55,7 +55,7 @@ def lay_out(model: str, faces: Mapping[str, Face]) -> Page:
 def _question(model: str) -> tuple[Parts, Parts]:
     """The left column: what is asked, and the question about the classes in words."""
     photo = gr.Image(
-        str(OPENING),
+        str(PHOTO),
         label="Photo",
         type="filepath",
         image_mode=None,
