@@ -8,22 +8,31 @@ import os
 
 def main() -> None:
     """Read the options and serve the page; on Hugging Face Spaces it listens to the outside."""
+    from iscam.cli import add_network, check_network, own_options, wanted
+
     on_spaces = "SPACE_ID" in os.environ
     host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if on_spaces else "127.0.0.1")
     port = os.environ.get("PORT") or os.environ.get("GRADIO_SERVER_PORT")
-    from iscam.models import DEFAULT_MODEL, MODELS
-
-    parser = argparse.ArgumentParser(description="Serve the IS-CAM page.")
+    parser = argparse.ArgumentParser(
+        description="Serve the IS-CAM page, with the model it begins with, or a network of your own."
+    )
     parser.add_argument("--host", default=host, help="address to listen at (default: %(default)s)")
     parser.add_argument("--port", type=int, default=port, help="port (default: 7860, or the next free one)")
-    parser.add_argument(
-        "--model", choices=tuple(MODELS), default=DEFAULT_MODEL, metavar="KEY", help="default: %(default)s"
-    )
+    add_network(parser)
     options = parser.parse_args()
+    try:
+        check_network(options)
+    except ValueError as error:
+        parser.error(str(error))
+    arguments = wanted(options)
 
+    from iscam.ui.done.offer import Own
     from iscam.ui.serve import serve
 
-    serve(options.host, options.port, options.model)
+    own = None
+    if options.checkpoint is not None:
+        own = Own(arguments, f"{options.arch} ({options.checkpoint.name})", own_options(options))
+    serve(options.host, options.port, arguments["key"], own)
 
 
 if __name__ == "__main__":

@@ -3,5 +3,9 @@ from .evaluate import evaluate_photos as evaluate_photos
 from .explain import explain_photos as explain_photos
 from .files import complain as complain
 from .models import list_models as list_models
+from .network import check_network as check_network
+from .network import own_options as own_options
+from .network import wanted as wanted
+from .options import add_network as add_network
 from .options import make_parser as make_parser
 from .sanity import check_sanity as check_sanity

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from iscam.models import DEFAULT_MODEL, MODELS, load_model
 from iscam.notes import refusal
@@ -16,16 +16,25 @@ if TYPE_CHECKING:
     from iscam.models import LoadedModel
 
 
+OWN = ("arch", "checkpoint", "labels", "input_size", "mean", "std", "head")  # options of a network of one's own
+
+
 def check(options: argparse.Namespace) -> None:
-    """Refuse options that do not belong together, files that are not there, and methods that a listed model cannot serve."""
+    """As `check_network`, and refuse methods that a listed model cannot serve."""
+    check_network(options)
+    if options.checkpoint is None:
+        spec = MODELS[options.model or DEFAULT_MODEL]
+        _refuse(options.methods, spec.label, spec.head_layer, options.layer or spec.layer)
+
+
+def check_network(options: argparse.Namespace) -> None:
+    """Refuse options that do not belong together, and files that are not there. Raises ValueError, a sentence."""
     if options.arch is None and options.checkpoint is None:
         own = options.labels, options.input_size, options.mean, options.std, options.head
         if any(option is not None for option in own):
             raise ValueError(
                 "--labels, --input-size, --mean, --std and --head belong to --arch and --checkpoint: name both."
             )
-        spec = MODELS[options.model or DEFAULT_MODEL]
-        _refuse(options.methods, spec.label, spec.head_layer, options.layer or spec.layer)
         return
     if options.model is not None:
         raise ValueError("--model is for the models listed by `models`; with --arch and --checkpoint leave it out.")
@@ -36,19 +45,25 @@ def check(options: argparse.Namespace) -> None:
             raise ValueError(f"There is no file {file}.")
 
 
+def wanted(options: argparse.Namespace) -> dict[str, Any]:
+    """The network of the options, as arguments of `load_model`."""
+    own = {name: getattr(options, name) for name in OWN}
+    return {"key": options.model or DEFAULT_MODEL} | {name: value for name, value in own.items() if value is not None}
+
+
+def own_options(options: argparse.Namespace) -> list[str]:
+    """The options that name a network of one's own, with files by their names alone."""
+    words = []
+    for name in OWN:
+        if (value := getattr(options, name)) is not None:
+            said = ",".join(map(str, value)) if isinstance(value, tuple) else getattr(value, "name", str(value))
+            words += [f"--{name.replace('_', '-')}", said]
+    return words
+
+
 def load(options: argparse.Namespace) -> LoadedModel:
     """The model of the options. Raises ValueError, a sentence, if one of the methods cannot serve it."""
-    model = load_model(
-        options.model or DEFAULT_MODEL,
-        arch=options.arch,
-        checkpoint=options.checkpoint,
-        labels=options.labels,
-        input_size=options.input_size,
-        mean=options.mean,
-        std=options.std,
-        device=options.device,
-        head=options.head,
-    )
+    model = load_model(**wanted(options), device=options.device)
     _refuse(options.methods, model.label, model.head_layer, options.layer or model.layer)
     for note in model.notes:
         complain(note)

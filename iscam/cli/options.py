@@ -79,9 +79,14 @@ def _add_method_settings(parser: argparse.ArgumentParser) -> None:
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
     """Which network is asked, at which layer."""
-    parser.add_argument("--model", choices=tuple(MODELS), metavar="KEY", help=f"default {DEFAULT_MODEL}; see `models`")
+    add_network(parser)
     parser.add_argument("--layer", help="a layer's name; see `models` for sensible ones")
     _add_device(parser)
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    """Which network, of the table or of one's own; see `network.check_network` and `network.wanted`."""
+    parser.add_argument("--model", choices=tuple(MODELS), metavar="KEY", help=f"default {DEFAULT_MODEL}; see `models`")
     parser.add_argument("--arch", help="the torchvision architecture of --checkpoint, or photo11")
     parser.add_argument("--checkpoint", type=Path, help="your own weights (.safetensors, or a torch state dict)")
     parser.add_argument("--labels", type=Path, help="categories of --checkpoint, one per line")

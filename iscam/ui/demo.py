@@ -60,7 +60,7 @@ def _skips(value: object) -> bool:
 def build(worker: Worker, model: str = DEFAULT_MODEL) -> tuple[gr.Blocks, Events]:
     """The page and its events. `worker` sees to the computing; `model` is chosen at first."""
     with Demo(title="IS-CAM", analytics_enabled=False, delete_cache=(CACHE_EVERY, CACHE_AGE), fill_width=True) as demo:
-        page = lay_out(model, {key: tab.face for key, tab in TABS.items()})
+        page = lay_out(worker.offer.choices(), worker.offer.row(model), {key: tab.face for key, tab in TABS.items()})
         events = Events(page, TABS, model, worker)
         events.connect(demo)
         endpoint.add(worker)

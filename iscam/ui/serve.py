@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from .done import compute
+from .done.offer import OWN, Offer, Own
 from .done.worker import Worker
 
 
-def serve(host: str, port: int | None, model: str) -> None:
-    """Serve the page, with a model chosen at first, until interrupted. That model is loaded while the page is there already."""
-    worker = Worker(compute.start)  # it loads torch while gradio is loaded here
+def serve(host: str, port: int | None, model: str, own: Own | None = None) -> None:
+    """Serve the page until interrupted, with a model chosen at first, which is `own` if there is one. It is loaded while the
+    page is there already."""
+    worker = Worker(partial(compute.start, own), Offer(own))  # it loads torch while gradio is loaded here
     from .demo import build, launch
 
-    demo, events = build(worker, model)
+    demo, events = build(worker, model if own is None else OWN)
     launch(demo, server_name=host, server_port=port)
     print(f"IS-CAM is at {demo.local_url}", flush=True)
     events.desk.opening()

@@ -13,6 +13,7 @@ from PIL import Image
 from iscam.ui.asked.events import Events
 from iscam.ui.demo import build
 from iscam.ui.done.bench import Bench
+from iscam.ui.done.offer import Offer
 from iscam.ui.done.worker import Worker
 from tests.ui.stand_in import StandIn, beside
 
@@ -42,11 +43,11 @@ def network() -> Iterator[StandIn]:
 
 @pytest.fixture
 def hire() -> Iterator[Callable[[Bench], Worker]]:
-    """`hire(bench)`: a worker for the test alone."""
+    """`hire(bench, offer)`: a worker for the test alone."""
     hired: list[Worker] = []
 
-    def hire(bench: Bench) -> Worker:
-        hired.append(beside(bench))
+    def hire(bench: Bench, offer: Offer | None = None) -> Worker:
+        hired.append(beside(bench, offer))
         return hired[-1]
 
     yield hire

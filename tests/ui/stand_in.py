@@ -30,6 +30,7 @@ from iscam.ui.done.bench import Bench
 from iscam.ui.done.compute import Compute, Link
 from iscam.ui.done.job import Job
 from iscam.ui.done.messages import Told, Wanted
+from iscam.ui.done.offer import Offer
 from iscam.ui.done.order import Order
 from iscam.ui.done.question import Question
 from iscam.ui.done.task import Task
@@ -242,11 +243,14 @@ class Watcher(threading.Thread):
 # Work without a page, and without a process
 
 
-def ask(digest: str = "d", **changes: Any) -> Question:
-    return Question(Photo(Image.new("RGB", (50, 30)), (50, 30), "x", digest), **{"model": "photo11"} | changes)
+OFFER = Offer()
 
 
-def beside(bench: Bench) -> Worker:
+def ask(digest: str = "d", model: str = "photo11", **changes: Any) -> Question:
+    return Question(Photo(Image.new("RGB", (50, 30)), (50, 30), "x", digest), MODELS[model], **changes)
+
+
+def beside(bench: Bench, offer: Offer | None = None) -> Worker:
     """A worker whose compute process is a thread of this one: all that goes through its pipe is pickled as ever."""
 
     def start() -> Link:
@@ -254,7 +258,7 @@ def beside(bench: Bench) -> Worker:
         threading.Thread(target=Compute(theirs, bench).serve, name="hears", daemon=True).start()
         return Link(ours, partial(cut, ours))
 
-    return Worker(start)
+    return Worker(start, offer)
 
 
 def cut(connection: Connection) -> None:

@@ -116,10 +116,10 @@ def test_nothing_is_fetched_for_models_that_are_here(network: StandIn) -> None:
     fetched: list[str] = []
     bench = Bench(lambda key: network, fetched.append)  # type: ignore[arg-type,return-value]
     news: list[Any] = []
-    bench.fetch("vgg16", pending(Order(maps.predict, ask()), news))
+    bench.fetch(MODELS["vgg16"], pending(Order(maps.predict, ask()), news))
     assert fetched == ["vgg16"] and [type(each) for each in news] == [Loading]
     predicted(bench, ask(model="vgg16"))
-    bench.fetch("vgg16", pending(Order(maps.predict, ask()), news))
+    bench.fetch(MODELS["vgg16"], pending(Order(maps.predict, ask()), news))
     assert fetched == ["vgg16"] and len(news) == 1
 
 

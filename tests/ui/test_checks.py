@@ -15,7 +15,7 @@ from iscam.ui.done import faithfulness
 from iscam.ui.done.opening import PHOTO
 from iscam.ui.seen.faithfulness import Scrub
 from iscam.ui.seen.words import map_choices
-from tests.ui.stand_in import LOOK
+from tests.ui.stand_in import LOOK, OFFER
 
 
 @pytest.mark.parametrize(
@@ -51,12 +51,12 @@ from tests.ui.stand_in import LOOK
 )
 def test_wrong_settings_are_refused_in_one_sentence(wrong: dict[str, Any], photo: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"^[A-Z].*\.$"):
-        checks.question(photo, **{"model": "photo11"} | wrong)
+        checks.question(OFFER, photo, **{"model": "photo11"} | wrong)
 
 
 def test_right_settings_become_a_question(photo: dict[str, str]) -> None:
     question = checks.question(
-        photo, "photo11", "layer2", 3, None, 12.0, ["grad-cam", "is-cam", "is-cam"], "linear", "logit", "exact"
+        OFFER, photo, "photo11", "layer2", 3, None, 12.0, ["grad-cam", "is-cam", "is-cam"], "linear", "logit", "exact"
     )
     assert (question.layer, question.target, question.settings.steps, question.engine) == ("layer2", 3, 12, "exact")
     assert question.methods == ("is-cam", "grad-cam")  # once each, in the order of the table
@@ -65,8 +65,11 @@ def test_right_settings_become_a_question(photo: dict[str, str]) -> None:
 
 def test_equal_photos_have_equal_digests(photo: dict[str, str], uploads: Path) -> None:
     shutil.copy(photo["path"], uploads / "copy.png")
-    assert checks.question({"path": str(uploads / "copy.png")}).photo.sha256 == checks.question(photo).photo.sha256
-    assert checks.question({"path": str(PHOTO)}).photo.sha256 != checks.question(photo).photo.sha256
+    assert (
+        checks.question(OFFER, {"path": str(uploads / "copy.png")}).photo.sha256
+        == checks.question(OFFER, photo).photo.sha256
+    )
+    assert checks.question(OFFER, {"path": str(PHOTO)}).photo.sha256 != checks.question(OFFER, photo).photo.sha256
 
 
 @pytest.mark.parametrize(
@@ -87,7 +90,7 @@ def test_equal_photos_have_equal_digests(photo: dict[str, str], uploads: Path) -
 )
 def test_only_uploads_and_examples_are_read(given: Any) -> None:
     with pytest.raises(ValueError, match=r'^["A-Z].*\.$'):
-        checks.question(given)
+        checks.question(OFFER, given)
 
 
 def test_a_link_out_of_the_upload_folder_is_refused(tmp_path: Path, uploads: Path) -> None:
@@ -95,24 +98,24 @@ def test_a_link_out_of_the_upload_folder_is_refused(tmp_path: Path, uploads: Pat
     (uploads / "link.png").symlink_to(tmp_path / "private.png")
     for path in (tmp_path / "private.png", uploads / "link.png", uploads / ".." / "private.png"):
         with pytest.raises(ValueError, match="not in a folder"):
-            checks.question({"path": str(path)})
+            checks.question(OFFER, {"path": str(path)})
 
 
 def test_a_heic_that_is_dropped_is_taken(uploads: Path) -> None:
     """The browser may not show it; the maps do."""
     pillow_heif.register_heif_opener()
     Image.new("RGB", (60, 40), "teal").save(uploads / "IMG_0001.HEIC", "HEIF")
-    question = checks.question({"path": str(uploads / "IMG_0001.HEIC")})
+    question = checks.question(OFFER, {"path": str(uploads / "IMG_0001.HEIC")})
     assert (question.photo.size, question.photo.name) == ((60, 40), "IMG_0001.HEIC")
     (uploads / "IMG_0002.HEIC").write_bytes((uploads / "IMG_0001.HEIC").read_bytes()[:300])
     with pytest.raises(ValueError, match=r'^"IMG_0002.HEIC" .*\.$'):
-        checks.question({"path": str(uploads / "IMG_0002.HEIC")})
+        checks.question(OFFER, {"path": str(uploads / "IMG_0002.HEIC")})
 
 
 def test_a_camera_raw_file_that_is_dropped_is_answered(uploads: Path) -> None:
     (uploads / "DSC_1.CR3").write_bytes(b"\0\0\0\x18ftypcrx " + bytes(99))
     with pytest.raises(ValueError, match=r'^"DSC_1.CR3" .*camera raw file \(Canon CR3\).*\.$'):
-        checks.question({"path": str(uploads / "DSC_1.CR3")})
+        checks.question(OFFER, {"path": str(uploads / "DSC_1.CR3")})
 
 
 @pytest.mark.parametrize(

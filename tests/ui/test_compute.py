@@ -21,7 +21,7 @@ from iscam.ui.done.question import Question
 from iscam.ui.done.worker import DIED, Worker
 from tests.conftest import ROOT
 from tests.ui import probe
-from tests.ui.stand_in import ask, told, until
+from tests.ui.stand_in import OFFER, ask, told, until
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def worker() -> Iterator[Worker]:
 
 
 def example(methods: tuple[str, ...] = ("is-cam", "grad-cam")) -> Question:
-    return replace(checks.question({"path": str(PHOTO)}, "photo11"), methods=methods)
+    return replace(checks.question(OFFER, {"path": str(PHOTO)}, "photo11"), methods=methods)
 
 
 def alive(process: int) -> bool:

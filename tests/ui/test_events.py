@@ -23,7 +23,7 @@ from iscam.ui.done.news import Contrasted
 from iscam.ui.done.opening import PHOTO
 from iscam.ui.done.order import Order
 from iscam.ui.seen import words
-from tests.ui.stand_in import CATEGORIES, PATIENCE, StandIn, Watcher, asked, page_of, shown, told, until, visitor
+from tests.ui.stand_in import CATEGORIES, OFFER, PATIENCE, StandIn, Watcher, asked, page_of, shown, told, until, visitor
 
 
 def test_a_photo_is_predicted_at_once(events: Events, photo: dict[str, str], network: StandIn) -> None:
@@ -358,7 +358,7 @@ def test_a_link_brings_the_question_back(events: Events, network: StandIn) -> No
     assert state[page.ask["photo"]].endswith("coffee.jpg") and "map for dog" in shown(state[page.maps["is-cam"]])
     (skipped,) = events.maps.new_photo(asked(events, {"path": str(EXAMPLES / "coffee.jpg")}), visitor())
     assert skipped == {page.status: gr.skip()}  # the page tells of the link's photo as of any other
-    question = checks.question(**{"model": "photo11"} | links.read(query))
+    question = checks.question(OFFER, **{"model": "photo11"} | links.read(query))
     assert links.read(dict(parse_qsl(links.query(question, 2)))) == links.read(query) | {
         "model": "photo11",
         "layer": "layer3",

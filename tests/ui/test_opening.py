@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import iscam
-from iscam.models import DEFAULT_MODEL
+from iscam.models import DEFAULT_MODEL, MODELS
 from iscam.models.packaged import SHA256
 from iscam.ui.asked.events import Events
 from iscam.ui.demo import build
@@ -26,7 +26,7 @@ HALF = 1e-3  # what half precision and another processor may change
 
 @pytest.fixture(scope="module")
 def news() -> list[object]:
-    found = opening.shipped(opening.example(DEFAULT_MODEL))
+    found = opening.shipped(opening.example(MODELS[DEFAULT_MODEL]))
     assert found is not None
     return found
 
@@ -47,13 +47,15 @@ def test_a_page_shows_it_at_once(network: StandIn, hire: Callable[[Bench], Worke
     state = Watcher(events.maps.open(visitor())).finished()
     page = page_of(events)
     assert "tiger cat" in shown(state[page.predictions]) and "EfficientNet-Lite0" in shown(state[page.predictions])
-    assert all("map for tiger cat" in shown(state[page.maps[key]]) for key in opening.example(DEFAULT_MODEL).methods)
+    assert all(
+        "map for tiger cat" in shown(state[page.maps[key]]) for key in opening.example(MODELS[DEFAULT_MODEL]).methods
+    )
     assert "An example" in shown(state[page.status])
     network.pace.set()
 
 
 def test_other_models_have_none() -> None:
-    assert opening.shipped(opening.example("photo11")) is None
+    assert opening.shipped(opening.example(MODELS["photo11"])) is None
 
 
 def test_it_is_what_the_network_gives(news: list[object]) -> None:
@@ -67,7 +69,7 @@ def test_it_is_what_the_network_gives(news: list[object]) -> None:
     assert first.subject.preparation == explainer.model.preparation
     np.testing.assert_allclose(first.subject.probabilities, analysis.probabilities, atol=HALF)
     assert [each.explanation.method for each in maps if isinstance(each, Mapped)] == ordered(
-        opening.example(DEFAULT_MODEL).methods
+        opening.example(MODELS[DEFAULT_MODEL]).methods
     )
     for each in maps:
         assert isinstance(each, Mapped)

@@ -18,6 +18,7 @@ from iscam.ui.demo import build
 from iscam.ui.done.bench import Bench
 from iscam.ui.done.opening import PHOTO
 from iscam.ui.done.worker import Worker
+from tests.conftest import ROOT
 
 
 def test_building_loads_no_weights_and_opens_no_connection(tmp_path: Path) -> None:
@@ -75,3 +76,21 @@ def test_an_update_costs_what_it_changes(
 
 def test_examples_are_there() -> None:
     assert PHOTO.is_file() and len(list(EXAMPLES.glob("*.jpg"))) == 4 and (EXAMPLES / "LICENSES.md").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--arch", "resnet18"], "--checkpoint"),
+        (["--arch", "resnet18", "--checkpoint", "nowhere.pth"], "nowhere.pth"),
+        (["--head", "sigmoid"], "--arch"),
+        (["--model", "resnet18", "--arch", "resnet18", "--checkpoint", "nowhere.pth"], "--model"),
+    ],
+)
+def test_options_that_do_not_fit_are_answered_at_once(options: list[str], word: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "app.py", *options], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 2 and word in done.stderr.splitlines()[-1]
+    loaded = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if "|" in line}
+    assert "argparse" in loaded and not {"torch", "gradio"} & loaded

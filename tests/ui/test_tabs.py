@@ -33,7 +33,7 @@ from iscam.ui.done.worker import Worker
 from iscam.ui.seen import faithfulness, trial
 from iscam.ui.seen.canvas import Canvas, Look
 from iscam.ui.seen.words import LIKELY
-from tests.ui.stand_in import StandIn, Watcher, asked, page_of, pending, shown, told, until, visitor
+from tests.ui.stand_in import OFFER, StandIn, Watcher, asked, page_of, pending, shown, told, until, visitor
 
 
 def test_classes_and_layers_are_studied_and_kept(events: Events, photo: dict[str, str], network: StandIn) -> None:
@@ -158,7 +158,7 @@ def test_faithfulness_is_measured_once_and_its_box_again(uploads: Path, hire: Ca
     """With a real network: every row, a figure in the box without another pass of the slow kind, the share of the pixels."""
     bench, study = Bench(), of_faithfulness.STUDY
     worker = hire(bench)
-    question = replace(checks.question({"path": str(PHOTO)}, "photo11"), methods=("grad-cam",))
+    question = replace(checks.question(OFFER, {"path": str(PHOTO)}, "photo11"), methods=("grad-cam",))
 
     def studied(also: tuple[str, ...] = (), box: str = "") -> list[Any]:
         asked = study.read(question, {"also": list(also), "box": box})
@@ -223,7 +223,7 @@ def test_a_ceiling_is_made_once_and_where_it_is_asked_for(
 
     monkeypatch.setitem(CEILINGS, "opti-cam", replace(CEILINGS["opti-cam"], climb=counted))
     worker, study = hire(Bench()), of_faithfulness.STUDY
-    question = replace(checks.question({"path": str(PHOTO)}, "photo11"), methods=("grad-cam",))
+    question = replace(checks.question(OFFER, {"path": str(PHOTO)}, "photo11"), methods=("grad-cam",))
     for box in ("", "0 0 50 50"):
         asked = study.read(question, {"also": ["opti-cam"], "box": box})
         news = told(worker.submit("ann", study.order(asked)))
@@ -240,7 +240,9 @@ def test_the_photo_stands_among_three_others_and_each_map_says_how_much_of_it_li
     """With a real network; the shares are those of the maps, and the photo's quarter is where it is said to be."""
     worker, study = hire(Bench()), of_trial.STUDY
     question = replace(
-        checks.question({"path": str(PHOTO)}, "photo11"), methods=("grad-cam", "eigen-cam", "cam"), layer="layer2"
+        checks.question(OFFER, {"path": str(PHOTO)}, "photo11"),
+        methods=("grad-cam", "eigen-cam", "cam"),
+        layer="layer2",
     )
     news = told(worker.submit("ann", study.order(study.read(question, {"heads": False}))))
     (grid,) = [each for each in news if isinstance(each, Grid)]
@@ -276,7 +278,9 @@ def test_a_map_that_stays_under_random_heads_is_told_by_the_page(
     """Score-CAM's does, Grad-CAM's does not; the explainer's own network stays as it is, and a stop ends it."""
     bench, study = Bench(), of_trial.STUDY
     worker = hire(bench)
-    question = replace(checks.question({"path": str(PHOTO)}, "photo11"), methods=("score-cam", "grad-cam", "eigen-cam"))
+    question = replace(
+        checks.question(OFFER, {"path": str(PHOTO)}, "photo11"), methods=("score-cam", "grad-cam", "eigen-cam")
+    )
     news = told(worker.submit("ann", study.order(study.read(question, {"heads": True}))))
     heads = {each.method: each.correlations for each in news if isinstance(each, Heads)}
     assert list(heads) == ["score-cam", "grad-cam", "eigen-cam"] and {len(draws) for draws in heads.values()} == {8}

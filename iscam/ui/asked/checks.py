@@ -10,11 +10,12 @@ from gradio.utils import get_upload_folder
 
 from iscam.images import read_photo
 from iscam.methods import DEFAULT_METHODS, METHODS
-from iscam.models import DEFAULT_MODEL, MODELS
+from iscam.models import DEFAULT_MODEL
 from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS
 from iscam.project import EXAMPLES
 from iscam.settings import DEFAULT_ENGINE, ENGINES, WEIGHTINGS, Settings
 from iscam.show import COLOUR_MAPS, VIEWS
+from iscam.ui.done.offer import Offer
 from iscam.ui.done.question import Question
 from iscam.ui.seen.canvas import Look
 
@@ -24,6 +25,7 @@ def session(request: gr.Request) -> str:
 
 
 def question(
+    offer: Offer,
     photo: Any,
     model: Any = DEFAULT_MODEL,
     layer: Any = None,
@@ -36,19 +38,16 @@ def question(
     engine: Any = DEFAULT_ENGINE,
     contrast: tuple[Any, Any, Any] = (None, 1.0, False),
 ) -> Question:
-    """The question in a request. A photo is read only from where uploads and examples lie.
+    """The question in a request, of a model that is on offer. A photo is read only from where uploads and examples lie.
 
     `contrast` are the rivals, strength and sign of all maps, as in `Settings`.
 
     Raises:
         ValueError: anything unknown or out of range, or a photo that cannot be read.
     """
-    if not isinstance(model, str) or model not in MODELS:
-        raise ValueError(f"There is no such model: choose one of {', '.join(MODELS)}.")
-    if layer is not None and (not isinstance(layer, str) or layer not in MODELS[model].layers):
-        raise ValueError(
-            f"There is no such layer in {MODELS[model].label}: choose one of {', '.join(MODELS[model].layers)}."
-        )
+    row = offer.row(model)
+    if layer is not None and (not isinstance(layer, str) or (row.layers and layer not in row.layers)):
+        raise ValueError(f"There is no such layer in {row.label}: choose one of {', '.join(row.layers)}.")
     for name in (target, against):
         if name is not None and (isinstance(name, bool) or not isinstance(name, (int, str))):
             raise ValueError("A class is chosen by its name or its index.")
@@ -69,7 +68,7 @@ def question(
     if contrast[0] is not None and (general := [key for key in chosen if not METHODS[key].class_specific]):
         raise ValueError(f"{METHODS[general[0]].label} gives the same map for every class: leave it out with rivals.")
     settings = Settings(whole(steps), path, weighting, **_contrast(*contrast))
-    return Question(read, model, layer, target, against, chosen, settings, engine)
+    return Question(read, row, layer, target, against, chosen, settings, engine)
 
 
 def _contrast(rivals: Any, strength: Any, signed: Any) -> dict[str, Any]:

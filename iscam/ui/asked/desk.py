@@ -61,7 +61,7 @@ class Desk:
     @cached_property
     def example(self) -> Question:
         """What the page shows before anybody has asked anything."""
-        return opening.example(self.model)
+        return opening.example(self.worker.offer.row(self.model))
 
     # What the page says
 
@@ -72,7 +72,7 @@ class Desk:
         if anew:
             asked["target"], against = None, against if against == NOBODY else LIKELY
         asked["against"] = None if against == NOBODY else LIKELY_RIVALS if against == LIKELY else against
-        return checks.question(**asked)
+        return checks.question(self.worker.offer, **asked)
 
     def look(self, values: Values) -> Look:
         return checks.look(**{name: values[part] for name, part in self.page.look.items()})

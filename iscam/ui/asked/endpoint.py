@@ -64,7 +64,7 @@ def add(worker: Worker) -> None:
         """
         try:
             asked = photo, model, layer, target, None, steps, methods, path, weighting, engine
-            question = checks.question(*asked, contrast=(rivals, strength, signed))
+            question = checks.question(worker.offer, *asked, contrast=(rivals, strength, signed))
             news, owner = worker.answers.to(question), uuid.uuid4().hex
             if news is not None:
                 return _answer(news, model)

@@ -37,7 +37,9 @@ class MapEvents:
         yield self._updates.says("Getting ready …")
         try:
             given = links.read(dict(request.query_params or {}))
-            question = checks.question(**{"photo": {"path": str(PHOTO)}, "model": self._desk.model} | given)
+            question = checks.question(
+                self._desk.worker.offer, **{"photo": {"path": str(PHOTO)}, "model": self._desk.model} | given
+            )
         except ValueError as error:
             gr.Warning(f"The link cannot be followed. {error}", duration=None)
             given = {}
@@ -79,7 +81,11 @@ class MapEvents:
 
     def new_model(self, values: Values, request: gr.Request) -> Iterator[Updates]:
         """Another model: its layers at once, so that the page can ask even if it is stopped; then predict at its own."""
-        yield from self._updates.layers(values[self._page.ask["model"]])
+        try:
+            row = self._desk.worker.offer.row(values[self._page.ask["model"]])
+        except ValueError as error:
+            raise trouble(error) from error
+        yield from self._updates.layers(row)
         yield from self._predict(values | {self._page.ask["layer"]: None}, request)
 
     def _predict(self, values: Values, request: gr.Request) -> Iterator[Updates]:

@@ -18,6 +18,7 @@ from iscam.methods import METHODS
 from iscam.models import DEFAULT_MODEL
 from iscam.settings import DEFAULT_ENGINE, DEFAULT_TOLERANCE, LIKELY_RIVALS, Settings
 from iscam.ui.done.faithfulness import figures
+from iscam.ui.done.offer import Offer
 from iscam.ui.seen import html
 from iscam.ui.seen.face import Shelf
 from iscam.ui.seen.shown import Shown
@@ -40,8 +41,8 @@ def offered(glance: Glance) -> Shelf:
     example = "example=" in link
     remark = "" if example else "The link brings back the settings, not the photo, which is not kept on the server."
     return {
-        "download": gr.update(value=zip_file(shown, measured), interactive=True),
-        "command": command(shown),
+        "download": gr.update(value=zip_file(shown, glance.offer, measured), interactive=True),
+        "command": command(shown, glance.offer),
         "link": f"{glance.origin}/?{link}",
         "remark": html.notice([(remark, False)]),
     }
@@ -51,14 +52,16 @@ def _ordered(shown: Shown) -> dict[str, Explanation]:
     return {key: shown.maps.found[key] for key in METHODS if key in shown.maps.found}
 
 
-def command(shown: Shown) -> str:
+def command(shown: Shown, offer: Offer) -> str:
     """The command line that makes the maps on the page again from the photo's file."""
     subject, explanations, terms = shown.subject, _ordered(shown), shown.terms
     assert subject is not None
     asked = {name: getattr(terms.settings, name) for name in ("steps", "path", "weighting")}
-    options = {"model": subject.spec.key, **asked, "engine": terms.engine}
-    defaults = asdict(Settings()) | {"model": DEFAULT_MODEL, "engine": DEFAULT_ENGINE}
+    options = {**asked, "engine": terms.engine}
+    defaults = asdict(Settings()) | {"engine": DEFAULT_ENGINE}
     words = ["python", "-m", "iscam", "explain", subject.photo.name]
+    if subject.spec.key != DEFAULT_MODEL:
+        words += offer.options(subject.spec.key)
     for name, value in options.items():
         if value != defaults[name]:
             words += [f"--{name}", str(value)]
@@ -71,7 +74,7 @@ def command(shown: Shown) -> str:
     return shlex.join(words)
 
 
-def zip_file(shown: Shown, metrics: Mapping[str, Mapping[str, float]]) -> str:
+def zip_file(shown: Shown, offer: Offer, metrics: Mapping[str, Mapping[str, float]]) -> str:
     """The path of a zip with the results, in the folder from which a page may download."""
     subject, look, terms = shown.subject, shown.look, shown.terms
     assert subject is not None
@@ -80,5 +83,5 @@ def zip_file(shown: Shown, metrics: Mapping[str, Mapping[str, float]]) -> str:
     contrast = None if shown.maps.contrast is None else shown.maps.contrast.explanation
     files = show.results(subject, maps, terms.engine, recorded, look.colours, look.opacity, metrics, contrast)
     stem = re.sub(r"[^\w.-]+", "_", Path(subject.photo.name).stem)[:60] or "photo"
-    content = show.zipped(stem, files, command(shown))
+    content = show.zipped(stem, files, command(shown, offer))
     return str(save_bytes_to_cache(content, f"{stem}.iscam.zip", get_upload_folder()))

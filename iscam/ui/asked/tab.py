@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from iscam.ui.done.offer import Offer
 from iscam.ui.done.question import Question
 from iscam.ui.done.study import Study, Told
 from iscam.ui.seen.face import Face, Shelf
@@ -14,12 +15,13 @@ from iscam.ui.seen.shown import Shown
 
 @dataclass(frozen=True, eq=False)
 class Glance:
-    """What is known when a tab is opened: the maps on the page, the question they answer, the page's address, and what the
-    studies of other tabs have told for that question."""
+    """What is known when a tab is opened: the maps on the page, the question they answer, the page's address, the models, and
+    what the studies of other tabs have told for that question."""
 
     shown: Shown
     question: Question
     origin: str
+    offer: Offer
     told: Callable[[str], Told | None]
 
 

@@ -165,4 +165,4 @@ class TabEvents:
 
         make, origin = desk.tabs[tab].at_once, dict(request.headers or {}).get("origin", "")
         assert make is not None
-        return self._updates.shelved(tab, make(Glance(shown, question, origin, told)))
+        return self._updates.shelved(tab, make(Glance(shown, question, origin, desk.worker.offer, told)))

@@ -13,11 +13,12 @@ import iscam
 from iscam import engine, models
 from iscam.contrast import contrast
 from iscam.methods import METHODS
-from iscam.models import BUNDLED, MODELS
+from iscam.models import BUNDLED, MODELS, ModelSpec
 from iscam.settings import LIKELY_RIVALS
 
 from .answers import Answers
 from .news import Analysed, Contrasted, Loading, Mapped, Refused, Sharpening, Unavailable, size
+from .offer import OWN, Own
 from .question import Question
 from .task import Task
 
@@ -39,15 +40,26 @@ class Case:
     against: int | str | None  # a class, or rivals as in `Settings`
 
 
-def load_explainer(key: str) -> Explainer:
-    """A model of the table, on as many threads as the environment says."""
+def load_explainer(key: str, own: Own | None = None) -> Explainer:
+    """A model that is on offer, on as many threads as the environment says.
+
+    Raises:
+        OSError: it cannot be had; one sentence.
+    """
     engine.set_threads()
-    return iscam.Explainer(models.load_model(key, device="auto"))
+    if key != OWN or own is None:
+        return iscam.Explainer(models.load_model(key, device="auto"))
+    try:
+        model = models.load_model(**own.arguments, device="auto")  # type: ignore[arg-type]
+    except ValueError as error:  # to a visitor it is all the same
+        raise OSError(str(error)) from error
+    return iscam.Explainer(replace(model, spec=replace(model.spec, key=OWN)))
 
 
 def fetch_weights(key: str) -> None:
     """Download a model's weights unless they are here. Raises OSError, a sentence with file and folder."""
-    models.ensure_weights(key)
+    if key != OWN:
+        models.ensure_weights(key)
 
 
 class Bench:
@@ -66,29 +78,30 @@ class Bench:
 
     # What lies on it
 
-    def fetch(self, model: str, task: Task) -> None:
+    def fetch(self, row: ModelSpec, task: Task) -> None:
         """Download the weights of a model unless they are in use. For any thread. Raises OSError, a sentence.
 
         One download at a time: two visitors who want the same weights must not write the same file.
         """
-        if model in self._explainers:
+        if row.key in self._explainers:
             return
-        task.tell(Loading(MODELS[model].label))
+        task.tell(Loading(row.label))
         with self._downloading:
             if not task.stop.is_set():
-                self._download(model)
+                self._download(row.key)
 
     def keep(self, task: Task, key: Hashable, answer: object) -> None:
         """Remember an answer, here and on the server."""
         self.answers.put(key, answer, size(answer))
         task.keep(key, answer, size(answer))
 
-    def explainer(self, key: str, task: Task) -> Explainer:
+    def explainer(self, row: ModelSpec, task: Task) -> Explainer:
         """The model's explainer. Raises OSError, a sentence, if the model cannot be had."""
+        key = row.key
         if key not in self._explainers:
             if task.trouble is not None and key != BUNDLED:
                 raise task.trouble
-            task.tell(Loading(MODELS[key].label))
+            task.tell(Loading(row.label))
             while len(self._explainers) >= KEPT_MODELS:  # before the next is loaded: networks can be large
                 gone, _ = self._explainers.popitem(last=False)
                 for place in [place for place in self._analyses if place[1] == gone]:
@@ -103,12 +116,14 @@ class Bench:
         With `substitute` the bundled model answers if the one in question cannot be had.
         """
         try:
-            explainer = self.explainer(question.model, task)
+            explainer = self.explainer(question.row, task)
         except OSError as error:
             if not substitute or question.model == BUNDLED:
                 raise
             task.tell(Unavailable(str(error)))
-            return self.case(replace(question, model=BUNDLED, layer=None), task)
+            return self.case(replace(question, row=MODELS[BUNDLED], layer=None), task)
+        if not question.row.layers:  # nothing was known of it before
+            question = replace(question, row=explainer.model.spec)
         place = question.place
         if place not in self._analyses:
             while len(self._analyses) >= KEPT_ANALYSES:

@@ -16,14 +16,17 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 
 import iscam
 from iscam import models
+from iscam.models import ModelSpec
 
-from .bench import Bench
+from .bench import Bench, load_explainer
 from .messages import Begin, Ended, Fetch, Fetched, Ready, Rendered, Sent, Stop
 from .news import Failed
+from .offer import Own
 from .order import Order
 from .task import Task
 
@@ -38,21 +41,21 @@ class Link:
     kill: Callable[[], None]
 
 
-def start() -> Link:
-    """Start a compute process, which says when it is ready."""
+def start(own: Own | None = None) -> Link:
+    """Start a compute process, which says when it is ready; `own` is a network that is on offer beside those of the table."""
     fresh = multiprocessing.get_context("spawn")  # a fork would take over the server's locks and sockets
     ours, theirs = fresh.Pipe()
-    process = fresh.Process(target=main, args=(theirs,), name="compute", daemon=True)
+    process = fresh.Process(target=main, args=(theirs, own), name="compute", daemon=True)
     process.start()
     theirs.close()  # only the process has it now: the pipe ends with it
     return Link(ours, process.kill)
 
 
-def main(connection: Connection) -> None:
+def main(connection: Connection, own: Own | None) -> None:
     """What the process does: load torch, and serve until the server has gone, whatever is being done then."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # in a terminal, Ctrl-C goes to both; the server decides
     _ = iscam.Explainer, models.load_model  # what is named is loaded, and torch with it
-    Compute(connection, Bench()).serve()
+    Compute(connection, Bench(partial(load_explainer, own=own))).serve()
     os._exit(0)
 
 
@@ -87,9 +90,9 @@ class Compute:
             case Begin(number):
                 self._tasks[number] = Task(number, self._send, message.background, message.trouble)
                 self._orders.put(message)
-            case Fetch(number, model):
+            case Fetch(number, row):
                 task = self._tasks[number] = Task(number, self._send)
-                threading.Thread(target=self._fetch, args=(number, model, task), name="fetch", daemon=True).start()
+                threading.Thread(target=self._fetch, args=(number, row, task), name="fetch", daemon=True).start()
             case Stop(number) if number in self._tasks:
                 self._tasks[number].stop.set()
             case Sent(number, photo) if number in self._tasks:
@@ -113,10 +116,10 @@ class Compute:
             log.exception("a job failed")
             task.tell(Failed("Something went wrong here. Please try another photo, model or method."))
 
-    def _fetch(self, number: int, model: str, task: Task) -> None:
+    def _fetch(self, number: int, row: ModelSpec, task: Task) -> None:
         trouble = None
         try:
-            self._bench.fetch(model, task)
+            self._bench.fetch(row, task)
         except OSError as error:
             trouble = str(error)
         finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from iscam.models import MODELS
 from iscam.refine import refine_cam
 
 from .bench import Bench
@@ -18,8 +17,8 @@ from .task import Task
 def of_layers(bench: Bench, question: Question, choices: None, task: Task) -> Iterator[object]:
     """The question's only method over all layers of the model, from coarse to fine, for one class; and their product."""
     (method,) = question.methods
-    maps, case = [], None
-    for layer, (height, width) in MODELS[question.model].layers.items():
+    maps, case = [], bench.case(replace(question, layer=None), task)
+    for layer, (height, width) in case.question.row.layers.items():
         if task.stop.is_set():
             return
         case = bench.case(replace(question, layer=layer), task)
@@ -29,7 +28,7 @@ def of_layers(bench: Bench, question: Question, choices: None, task: Task) -> It
         yield piece(title, answer)
         if isinstance(answer, Mapped) and answer.explanation.complete:
             maps.append(answer.explanation)
-    if case is not None and len(maps) > 1:
+    if len(maps) > 1:
         product = refine_cam(maps)
         yield Piece(
             f"RefineCAM, {len(maps)} layers", product, case.explainer.masked_probability(case.analysis, product)

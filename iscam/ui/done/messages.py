@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from iscam.images import Photo
+from iscam.models import ModelSpec
 
 from .order import Order
 
@@ -29,7 +30,7 @@ class Fetch:
     """Fetch the weights of a model, beside whatever is being carried out."""
 
     number: int
-    model: str
+    row: ModelSpec
 
 
 @dataclass(frozen=True)

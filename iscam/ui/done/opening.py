@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iscam.images import Geometry, Photo, read_photo
-from iscam.models import DEFAULT_MODEL, ModelSpec, Preparation
+from iscam.models import DEFAULT_MODEL, MODELS, ModelSpec, Preparation
 from iscam.project import ASSETS, EXAMPLES
 from iscam.results import Explanation, Outcome, Prediction, Subject, Yardstick
 from iscam.settings import LIKELY_RIVALS
@@ -37,9 +37,9 @@ KINDS: Mapping[str, Any] = {
 }
 
 
-def example(model: str) -> Question:
+def example(row: ModelSpec) -> Question:
     """The question that is asked of a model when nobody has asked anything."""
-    return Question(read_photo(PHOTO), model, against=LIKELY_RIVALS)
+    return Question(read_photo(PHOTO), row, against=LIKELY_RIVALS)
 
 
 def shipped(question: Question) -> list[object] | None:
@@ -59,7 +59,7 @@ def make() -> bytes:
     from .maps import explain
     from .task import Task
 
-    question, bench = example(DEFAULT_MODEL), Bench()
+    question, bench = example(MODELS[DEFAULT_MODEL]), Bench()
     task = Task(0, queue.SimpleQueue[object]().put)
     task.deliver(question.photo)
     arrays: list[NDArray[np.generic]] = []

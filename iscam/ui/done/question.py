@@ -10,7 +10,7 @@ from PIL import Image
 
 from iscam.contrast import contrasting
 from iscam.methods import DEFAULT_METHODS, METHODS
-from iscam.models import DEFAULT_MODEL, MODELS
+from iscam.models import DEFAULT_MODEL, MODELS, ModelSpec
 from iscam.notes import refusal
 from iscam.settings import DEFAULT_ENGINE, DEFAULT_SETTINGS, LIKELY_RIVALS, Settings
 
@@ -30,16 +30,21 @@ class Terms:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """What a visitor asks of a photo; None means the default layer or the top class."""
+    """What a visitor asks of a photo; None means the default layer or the top class. `row` is what is known of the model."""
 
     photo: Photo
-    model: str = DEFAULT_MODEL
+    row: ModelSpec = MODELS[DEFAULT_MODEL]
     layer: str | None = None
     target: int | str | None = None
     against: int | str | None = None
     methods: tuple[str, ...] = DEFAULT_METHODS
     settings: Settings = DEFAULT_SETTINGS
     engine: str = DEFAULT_ENGINE
+
+    @property
+    def model(self) -> str:
+        """Its key."""
+        return self.row.key
 
     @property
     def terms(self) -> Terms:
@@ -59,14 +64,14 @@ class Question:
     @property
     def contrasting(self) -> str:
         """The chosen method that contrasts two classes: the first that can; the first of all if none can."""
-        spec, layer = MODELS[self.model], self.place[2]
-        able = contrasting(self.methods, lambda key: refusal(key, spec.label, spec.head_layer, layer))
+        row, layer = self.row, self.place[2]
+        able = contrasting(self.methods, lambda key: refusal(key, row.label, row.head_layer, layer))
         return able or self.methods[0]
 
     @property
     def place(self) -> tuple[str, str, str]:
         """Which analysis answers it: the photo's digest, the model and the layer."""
-        return self.photo.sha256, self.model, self.layer or MODELS[self.model].layer
+        return self.photo.sha256, self.model, self.layer or self.row.layer
 
     @property
     def maps(self) -> Hashable:

@@ -20,6 +20,7 @@ from .compute import Link
 from .job import Job
 from .messages import Begin, Ended, Fetch, Fetched, Previewed, Ready, Rendered, Sent, Stop, Told, Wanted
 from .news import Analysed, Failed
+from .offer import Offer
 from .order import Order
 
 MAX_WAITING = 8
@@ -38,8 +39,8 @@ class Worker:
     other and is taken up again when none is left. A process that dies costs the job that it was at: the next takes its place.
     """
 
-    def __init__(self, start: Callable[[], Link]) -> None:
-        self.answers = Answers()
+    def __init__(self, start: Callable[[], Link], offer: Offer | None = None) -> None:
+        self.answers, self.offer = Answers(), offer or Offer()
         self._start = start
         self._changed = threading.Condition()
         self._waiting: deque[Job] = deque()
@@ -65,7 +66,7 @@ class Worker:
                 self._enqueue(job)
             else:
                 self._fetching.append(job)
-                self._send(Fetch(job.number, order.question.model))
+                self._send(Fetch(job.number, order.question.row))
         return job
 
     def ahead(self, job: Job) -> int | None:
@@ -206,7 +207,7 @@ class Worker:
                 self._link = link
                 for job in self._fetching:
                     assert job.order is not None
-                    self._send(Fetch(job.number, job.order.question.model))
+                    self._send(Fetch(job.number, job.order.question.row))
                 self._next()
             case Told(number, news, answers):
                 for each in answers:
@@ -237,6 +238,7 @@ class Worker:
     def _one_copy(self, news: object) -> object:
         """Pages keep what they are told of a photo, picture included: they share that of the answers."""
         if isinstance(news, Analysed):
+            self.offer.learn(news.subject.spec)
             return self.answers.get(news.subject.place) or news
         return news
 

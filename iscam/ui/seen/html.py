@@ -7,8 +7,6 @@ from collections.abc import Collection, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from iscam.models import MODELS
-
 from .words import per_cent
 
 if TYPE_CHECKING:
@@ -42,7 +40,7 @@ def predictions(rows: Sequence[Prediction], model: str, found: Collection[Predic
         f"<td>{per_cent(row.probability)}{' found' if row in found else ''}</td></tr>"
         for row in rows
     )
-    return f"<table><caption>What {escape(MODELS[model].label)} sees</caption>{lines}</table>"
+    return f"<table><caption>What {escape(model)} sees</caption>{lines}</table>"
 
 
 def notice(sentences: Sequence[tuple[str, bool]]) -> str:

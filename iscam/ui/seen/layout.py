@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import gradio as gr
 
 from iscam.methods import DEFAULT_METHODS
-from iscam.models import MODELS
+from iscam.models import ModelSpec
 from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS
 from iscam.project import EXAMPLES
 from iscam.settings import DEFAULT_ENGINE, ENGINES, WEIGHTINGS
@@ -18,6 +18,7 @@ from iscam.ui.done.opening import PHOTO
 from . import html, words
 from .face import Face, Parts, TabParts
 
+Choices = Sequence[tuple[str, str]]  # (label, value)
 HEADING = """<h1>IS-CAM</h1><p>What did the network look at, and how far can you trust the map?</p>"""
 
 
@@ -36,12 +37,12 @@ class Page:
     parts: Mapping[str, TabParts]
 
 
-def lay_out(model: str, faces: Mapping[str, Face]) -> Page:
-    """Put everything on the page, with `model` chosen; to be called inside `gr.Blocks`."""
+def lay_out(models: Choices, row: ModelSpec, faces: Mapping[str, Face]) -> Page:
+    """Put everything on the page, with the model of `row` chosen among `models`; to be called inside `gr.Blocks`."""
     gr.HTML(HEADING, elem_id="heading", apply_default_css=False)
     with gr.Row(elem_id="page", equal_height=False):
         with gr.Column(scale=4, min_width=330, elem_id="question"):
-            ask, asked = _question(model)
+            ask, asked = _question(models, row)
         with gr.Column(scale=11, min_width=330, elem_id="answer"):
             work, look = _work() | asked, _look()
             tabs, parts = {}, {}
@@ -52,7 +53,7 @@ def lay_out(model: str, faces: Mapping[str, Face]) -> Page:
     return Page(ask, look, work, tabs, parts)
 
 
-def _question(model: str) -> tuple[Parts, Parts]:
+def _question(models: Choices, row: ModelSpec) -> tuple[Parts, Parts]:
     """The left column: what is asked, and the question about the classes in words."""
     photo = gr.Image(
         str(PHOTO),
@@ -74,10 +75,9 @@ def _question(model: str) -> tuple[Parts, Parts]:
         api_visibility="private",
     )
     with gr.Row():
-        models = [(row.label, key) for key, row in MODELS.items()]
-        model_box = gr.Dropdown(models, value=model, label="Model", scale=5, min_width=150)
-        layers = words.layer_choices(MODELS[model].layers)
-        layer = gr.Dropdown(layers, value=MODELS[model].layer, label="Layer", scale=4, min_width=130)
+        model_box = gr.Dropdown(models, value=row.key, label="Model", scale=5, min_width=150)
+        layers = words.layer_choices(row.layers)
+        layer = gr.Dropdown(layers, value=row.layer or None, label="Layer", scale=4, min_width=130)
     with gr.Group(elem_id="classes-asked"):
         with gr.Row():
             target = gr.Dropdown([], value=None, label="Target class", scale=5, min_width=150)

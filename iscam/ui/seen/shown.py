@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from iscam.methods import METHODS
-from iscam.models import MODELS
 from iscam.notes import doubt
 from iscam.ui.done.news import (
     Analysed,
@@ -90,7 +89,7 @@ class Line:
             case Unavailable(sentence):
                 self.sentence = sentence
             case Analysed(subject):
-                top, label = subject.predictions[0], MODELS[subject.spec.key].label
+                top, label = subject.predictions[0], subject.spec.label
                 self.sentence = f"{label} sees {top.category}, {words.per_cent(top.probability)}."
             case Sharpening(label, done, total, left):
                 self.sentence, self.share = words.progress(label, done, total, left), done / total

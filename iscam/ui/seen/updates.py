@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from iscam.methods import METHODS
-from iscam.models import MODELS
+from iscam.models import ModelSpec
 from iscam.settings import LIKELY_RIVALS, nearest
 from iscam.ui.done.news import Analysed, Contrasted, Mapped, Refused, Sharpening, Unavailable
 
@@ -62,7 +62,7 @@ class Updater:
                     "The photo, with what the network sees in a frame",
                     [],
                 )
-                table = html.predictions(subject.predictions, subject.spec.key, subject.found)
+                table = html.predictions(subject.predictions, subject.spec.label, subject.found)
                 return {parts["predictions"]: table, parts["framed"]: frame, self._page.work["asked"]: _asked(shown)}
             case Mapped(explanation) | Sharpening(explanation=explanation) if explanation is not None:
                 card = shown.card(explanation.method)
@@ -94,14 +94,11 @@ class Updater:
 
     # The question
 
-    def layers(self, model: object) -> Iterator[Updates]:
-        """The layers of a model, then the one that it is asked at first."""
-        if model not in MODELS:
-            yield self.nothing()  # the question about it is refused in a moment
-            return
-        spec, box = MODELS[str(model)], self._page.ask["layer"]
-        yield {box: gr.update(choices=words.layer_choices(spec.layers))}
-        yield {box: spec.layer}
+    def layers(self, row: ModelSpec) -> Iterator[Updates]:
+        """The layers of a model, then the one that it is asked at first; none before they are known."""
+        box = self._page.ask["layer"]
+        yield {box: gr.update(choices=words.layer_choices(row.layers))}
+        yield {box: row.layer or None}
 
     def choices(self, shown: Shown) -> Updates:
         """The layers and classes that can be chosen, as the answer has them."""
