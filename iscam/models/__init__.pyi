@@ -9,6 +9,7 @@ from .table import LITE as LITE
 from .table import MODELS as MODELS
 from .table import ModelSpec as ModelSpec
 from .torchvision import ensure_weights as ensure_weights
-from .torchvision import has_weights as has_weights
 from .torchvision import imagenet_categories as imagenet_categories
 from .torchvision import load_untrained as load_untrained
+from .weights import has_weights as has_weights
+from .weights import missing_megabytes as missing_megabytes

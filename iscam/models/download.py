@@ -12,15 +12,8 @@ from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 
-import torch
-
 FETCH_SECONDS = 120.0  # for a whole download; torch.hub's own has no limit
 CONNECT_SECONDS = 10.0
-
-
-def cached_weights(url: str) -> Path:
-    """Where torch.hub keeps the weights of a URL (`TORCH_HOME` moves it)."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
 
 
 def fetch(url: str, file: Path) -> None:

@@ -9,11 +9,12 @@ import torchvision
 from .architectures import build, cut_by, default_geometry
 from .checkpoint import read_checkpoint
 from .describe import describe
-from .download import cached_weights, fetch
+from .download import fetch
 from .loaded import LoadedModel
 from .packaged import packaged_weights
 from .preprocessing import MEAN, STD, make_transforms
-from .table import BUNDLED, LITE, ModelSpec
+from .table import LITE, ModelSpec
+from .weights import FILES, cache_folder
 
 
 def load_torchvision(spec: ModelSpec, device: str) -> LoadedModel:
@@ -42,16 +43,6 @@ def imagenet_categories() -> tuple[str, ...]:
     return tuple(torchvision.models.ResNet18_Weights.DEFAULT.meta["categories"])
 
 
-def has_weights(key: str) -> bool:
-    """Whether a model's weights are on this machine."""
-    if key == LITE:
-        try:
-            return packaged_weights().is_file()
-        except OSError:
-            return False
-    return key == BUNDLED or cached_weights(torchvision.models.get_model_weights(key).DEFAULT.url).exists()
-
-
 def ensure_weights(key: str) -> Path:
     """The file of a model's weights: of torchvision's DEFAULT ones in torch.hub's cache, downloaded if it is not there.
 
@@ -61,7 +52,7 @@ def ensure_weights(key: str) -> Path:
     if key == LITE:
         return packaged_weights()
     url = torchvision.models.get_model_weights(key).DEFAULT.url
-    file = cached_weights(url)
+    file = cache_folder() / FILES[key][0]
     if not file.exists():
         fetch(url, file)
     return file

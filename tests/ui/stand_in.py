@@ -167,6 +167,8 @@ def asked(events: Events, photo: Any, **changes: Any) -> dict[Any, Any]:
         "view": LOOK[2],
         "classes__method": "grad-cam",
         "layers__method": "grad-cam",
+        "models__method": "grad-cam",
+        "models__models": ["photo11"],
         "test__heads": False,
         "faithfulness__by": "is-cam",
         "faithfulness__how": "deletion",

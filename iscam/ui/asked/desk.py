@@ -35,7 +35,7 @@ class Desk:
 
     def __init__(self, page: Page, tabs: Tabs, model: str, worker: Worker) -> None:
         self.page, self.tabs, self.model, self.worker = page, tabs, model, worker
-        self.updates = Updater(page, {key: tab.face for key, tab in tabs.items()})
+        self.updates = Updater(page, {key: tab.face for key, tab in tabs.items()}, worker.offer)
         self.visits = Visits()
         self._lock = threading.Lock()
         self._opening: Job | None = None

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from iscam.models import MODELS, ModelSpec
+from iscam.models import MODELS, ModelSpec, missing_megabytes
 
 OWN = "own"  # the key of a network that whoever serves the page has brought
 
@@ -47,10 +47,15 @@ class Offer:
                 self._rows[row.key] = row
 
     def choices(self) -> list[tuple[str, str]]:
-        """(label, key) of each, the first first."""
+        """(label, key) of each, with the size of what must be downloaded first."""
         with self._lock:
-            return [(row.label, key) for key, row in self._rows.items()]
+            return [(_label(row), key) for key, row in self._rows.items()]
 
     def options(self, key: str) -> list[str]:
         """By which the command line takes a model."""
         return [*self._own.options] if key == OWN and self._own is not None else ["--model", key]
+
+
+def _label(row: ModelSpec) -> str:
+    missing = missing_megabytes(row.key)
+    return row.label if missing is None else f"{row.label} (downloads {missing} MB)"

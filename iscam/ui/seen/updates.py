@@ -11,6 +11,7 @@ from iscam.methods import METHODS
 from iscam.models import ModelSpec
 from iscam.settings import LIKELY_RIVALS, nearest
 from iscam.ui.done.news import Analysed, Contrasted, Mapped, Refused, Sharpening, Unavailable
+from iscam.ui.done.offer import Offer
 
 from . import html, words
 from .compare import map_part
@@ -43,8 +44,8 @@ def lasting(event: Iterable[Updates]) -> Iterator[Updates]:
 class Updater:
     """Makes the updates of one layout."""
 
-    def __init__(self, page: Page, faces: Mapping[str, Face]) -> None:
-        self._page, self._faces = page, faces
+    def __init__(self, page: Page, faces: Mapping[str, Face], offer: Offer) -> None:
+        self._page, self._faces, self._offer = page, faces, offer
         self._compare = page.parts["compare"].shows
 
     # Compare
@@ -101,13 +102,18 @@ class Updater:
         yield {box: row.layer or None}
 
     def choices(self, shown: Shown) -> Updates:
-        """The layers and classes that can be chosen, as the answer has them."""
+        """What can be chosen now: models, of which one may have been downloaded, and the layers and classes of the answer."""
         ask, subject = self._page.ask, shown.subject
         assert subject is not None
         classes = words.class_choices(subject.categories, subject.predictions)
         rivals = words.class_choices(subject.categories, subject.predictions, rivals=True)
         layers = words.layer_choices(subject.spec.layers)
-        offered = {ask["layer"]: layers, ask["target"]: classes, ask["against"]: rivals}
+        offered = {
+            ask["model"]: self._offer.choices(),
+            ask["layer"]: layers,
+            ask["target"]: classes,
+            ask["against"]: rivals,
+        }
         return {box: gr.update(choices=choices) for box, choices in offered.items()}
 
     def chosen(self, shown: Shown) -> Updates:
