@@ -48,7 +48,8 @@ def test_each_model_answers_for_itself(question: Question, hire: Callable[[Bench
         np.testing.assert_allclose(each.explanation.heatmap, wanted.heatmap, atol=1e-5)
         assert each.explanation.category == wanted.category
     html = str(models.FACE.arrange(Canvas.of(seen[0], Look()), news, {})["models"])
-    assert "photo11 sees cat" in html and "EfficientNet-Lite0 sees tiger cat" in html and html.count("<img") == 3
+    assert "map for cat" in html and "map for tiger cat" in html and html.count("<img") == 3
+    assert "which sees" not in html
 
 
 def test_a_class_that_others_have_by_name_is_asked_of_them_too(
@@ -58,7 +59,8 @@ def test_a_class_that_others_have_by_name_is_asked_of_them_too(
     values = asked(events, photo, target=2, methods=["grad-cam"], models__models=[LITE])
     Watcher(events.maps.explain(values, visitor())).finished()
     state = Watcher(events.tabs.opened("models")(values, visitor())).finished()
-    assert shown(state[page.shelf["models"]]).count("map for dog") == 2  # the most probable one is another
+    assert shown(state[page.shelf["models"]]).count("map for dog") == 2
+    assert shown(state[page.shelf["models"]]).count(", which sees") == 4  # twice on a card: the most probable class is another
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_a_page_shows_it_at_once(network: StandIn, hire: Callable[[Bench], Worke
     assert all(
         "map for tiger cat" in shown(state[page.maps[key]]) for key in opening.example(MODELS[DEFAULT_MODEL]).methods
     )
-    assert "An example" in shown(state[page.status])
+    assert "An example, explained beforehand" in shown(state[page.status])
     network.pace.set()
 
 

@@ -55,8 +55,9 @@ class MapEvents:
     def _example(self, request: gr.Request) -> Iterator[Updates]:
         visit, question = self._desk.visit(request), self._desk.example
         visit.asked = question.place[:2]
-        shown = Shown(Look(), question.terms, question.methods, example=True)
-        yield from self._follow(visit, visit.take(self._desk.opening), shown, new_choices=True)
+        turn = visit.take(self._desk.opening)
+        shown = Shown(Look(), question.terms, question.methods, example=True, recalled=not turn.job.background)
+        yield from self._follow(visit, turn, shown, new_choices=True)
 
     def leave(self, request: gr.Request) -> None:
         """A page was closed: nothing more is computed or kept for it."""

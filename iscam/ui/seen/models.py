@@ -9,6 +9,7 @@ import gradio as gr
 
 from iscam.methods import METHODS
 from iscam.models import BUNDLED, LITE, MODELS
+from iscam.results import Prediction
 from iscam.ui.done.news import Analysed, Piece, Refused
 
 from . import html, words
@@ -32,14 +33,17 @@ def _lay_out() -> TabParts:
 
 
 def _arrange(canvas: Canvas, news: Sequence[Any], chosen: Chosen) -> Shelf:
-    cards, sees = [], ""
+    cards: list[str] = []
+    top: Prediction | None = None
     for each in news:
         match each:
             case Analysed(subject):
                 canvas, top = Canvas.of(subject, canvas.look), subject.predictions[0]
-                sees = f"sees {top.category}, {words.per_cent(top.probability)}"
             case Piece(title, explanation, masked):
-                cards.append(canvas.map_card(f"{title} {sees}", explanation, masked))
+                assert top is not None  # an analysis comes before its map
+                if top.index != explanation.class_index:
+                    title += f", which sees {top.category}, {words.per_cent(top.probability)}"
+                cards.append(canvas.map_card(title, explanation, masked))
             case Refused(title, sentence):
                 cards.append(html.empty_card(title, sentence))
     return {"models": html.gallery(cards) + (canvas.scale() if cards else "")}

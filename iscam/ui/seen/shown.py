@@ -150,7 +150,8 @@ class Shown:
         spent = words.passes(sum(explanation.forward_passes for explanation in maps))
         took = words.seconds(sum(explanation.seconds for explanation in maps))
         if self.example:
-            return f"An example, explained in {took} with {spent}. Choose a photo of your own, or another class."
+            how = "beforehand" if self.recalled else f"in {took}"
+            return f"An example, explained {how} with {spent}. Choose a photo of your own, or another class."
         if self.stopped:
             return f"Stopped after {spent}: the maps show what was known by then."
         errors = [explanation.estimated_error for explanation in maps if explanation.estimated_error]

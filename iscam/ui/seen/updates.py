@@ -61,7 +61,7 @@ class Updater:
                     "Seen by the network",
                     shown.canvas.framed(),
                     "The photo, with what the network sees in a frame",
-                    [],
+                    [subject.preparation.words],
                 )
                 table = html.predictions(subject.predictions, subject.spec.label, subject.found)
                 return {parts["predictions"]: table, parts["framed"]: frame, self._page.work["asked"]: _asked(shown)}
