@@ -16,6 +16,8 @@ from iscam.models.describe import describe
 from iscam.models.preprocessing import MEAN, STD, make_transforms
 from tests import tiny_models
 
+pytest_plugins = ["tests.hub_server"]
+
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("ISCAM_THREADS", "1")  # also of the programs that tests start; see `_seeded_and_calm`
 os.environ.setdefault("ISCAM_NO_OPENVINO", "1")  # when a network is converted depends on how fast the machine is

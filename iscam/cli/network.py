@@ -22,8 +22,7 @@ OWN = ("arch", "checkpoint", "labels", "input_size", "mean", "std", "head")  # o
 def check(options: argparse.Namespace) -> None:
     """As `check_network`, and refuse methods that a listed model cannot serve."""
     check_network(options)
-    if options.checkpoint is None:
-        spec = MODELS[options.model or DEFAULT_MODEL]
+    if options.checkpoint is None and (spec := MODELS.get(options.model or DEFAULT_MODEL)) is not None:
         _refuse(options.methods, spec.label, spec.head_layer, options.layer or spec.layer)
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from iscam.engine import HEADS, check_device
 from iscam.methods import DEFAULT_METHODS, METHODS
-from iscam.models import BUNDLED, DEFAULT_MODEL, LITE, MODELS
+from iscam.models import BUNDLED, DEFAULT_MODEL, FORMS, LITE, MODELS, check_key
 from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS
 from iscam.project import EXAMPLES
 from iscam.settings import DEFAULT_ENGINE, DEFAULT_SAMPLES, ENGINES, MAX_SAMPLES, WEIGHTINGS, nearest
@@ -86,7 +86,8 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     """Which network, of the table or of one's own; see `network.check_network` and `network.wanted`."""
-    parser.add_argument("--model", choices=tuple(MODELS), metavar="KEY", help=f"default {DEFAULT_MODEL}; see `models`")
+    known = f"default {DEFAULT_MODEL}; see `models`; or {FORMS}"
+    parser.add_argument("--model", type=_model, metavar="KEY", help=known)
     parser.add_argument("--arch", help="the torchvision architecture of --checkpoint, or photo11")
     parser.add_argument("--checkpoint", type=Path, help="your own weights (.safetensors, or a torch state dict)")
     parser.add_argument("--labels", type=Path, help="categories of --checkpoint, one per line")
@@ -98,6 +99,14 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--mean", type=_three, metavar="R,G,B")
     parser.add_argument("--std", type=_three_positive, metavar="R,G,B")
+
+
+def _model(text: str) -> str:
+    try:
+        check_key(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,11 @@
 from .adoption import adopt as adopt
+from .architectures import imagenet_categories as imagenet_categories
 from .layers import linear_head as linear_head
 from .loaded import LoadedModel as LoadedModel
+from .loading import check_key as check_key
 from .loading import load_model as load_model
+from .names import FORMS as FORMS
+from .names import TIMM as TIMM
 from .preparation import Preparation as Preparation
 from .table import BUNDLED as BUNDLED
 from .table import DEFAULT_MODEL as DEFAULT_MODEL
@@ -9,7 +13,6 @@ from .table import LITE as LITE
 from .table import MODELS as MODELS
 from .table import ModelSpec as ModelSpec
 from .torchvision import ensure_weights as ensure_weights
-from .torchvision import imagenet_categories as imagenet_categories
 from .torchvision import load_untrained as load_untrained
 from .weights import has_weights as has_weights
 from .weights import missing_megabytes as missing_megabytes

@@ -96,3 +96,8 @@ def require_size(arch: str, network: nn.Module, side: int) -> None:
         raise ValueError(
             f"{arch} cannot take an input of {side} x {side} pixels: choose another input size."
         ) from error
+
+
+def imagenet_categories() -> tuple[str, ...]:
+    """ImageNet's 1000 categories as torchvision's models name them."""
+    return tuple(torchvision.models.ResNet18_Weights.DEFAULT.meta["categories"])

@@ -8,6 +8,7 @@ import re
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
@@ -15,9 +16,11 @@ from pathlib import Path
 FETCH_SECONDS = 120.0  # for a whole download; torch.hub's own has no limit
 CONNECT_SECONDS = 10.0
 
+Progress = Callable[[int, int], None]  # bytes that are here, of how many, 0 if nobody knows
 
-def fetch(url: str, file: Path) -> None:
-    """Download weights into torch.hub's cache; the file appears whole or not at all.
+
+def fetch(url: str, file: Path, progress: Progress | None = None) -> None:
+    """Download weights into torch.hub's cache; the file appears whole or not at all. `progress` may raise to stop that.
 
     Raises:
         OSError: it could not be done within FETCH_SECONDS; one sentence with file and folder.
@@ -29,6 +32,8 @@ def fetch(url: str, file: Path) -> None:
         with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as answer, part.open("wb") as out:
             while chunk := answer.read1(2**20):
                 out.write(chunk)
+                if progress is not None:
+                    progress(out.tell(), int(answer.headers.get("Content-Length") or 0))
                 if time.monotonic() > give_up:
                     raise TimeoutError(f"it took longer than {FETCH_SECONDS:.0f} s")
         verify_hash(part, file.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +48,7 @@ def feed(network: nn.Module, transforms: Transforms | None, said: Said) -> tuple
                 "Say how photos become the network's input: by transforms, or by input_size, mean and std."
             )
         size = int(known["input_size"][-1])
-        resize = resize or round(size / known.get("crop_pct", 1))
+        resize = resize or math.floor(size / known.get("crop_pct", 1))
         interpolation = known.get("interpolation", interpolation)
     if interpolation not in INTERPOLATIONS:
         raise ValueError(f"Photos are resized by one of {', '.join(INTERPOLATIONS)}, not by {interpolation!r}.")

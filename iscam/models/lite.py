@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from .architectures import build, default_geometry
+from .architectures import build, default_geometry, imagenet_categories
 from .checkpoint import fill, read_checkpoint
 from .describe import describe
 from .loaded import LoadedModel
 from .packaged import packaged_weights, verify
 from .preprocessing import HALVES, make_transforms
 from .table import LITE, MODELS
-from .torchvision import imagenet_categories
 
 
 def load_lite(device: str) -> LoadedModel:

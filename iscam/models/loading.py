@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from iscam.engine import HEADS, check_device, find_device
 
+from .names import FORMS, check_name, is_stored
 from .table import BUNDLED, DEFAULT_MODEL, LITE, MODELS
 
 if TYPE_CHECKING:
@@ -25,10 +26,13 @@ def load_model(
     device: str = "cpu",
     head: str | None = None,
 ) -> LoadedModel:
-    """A model of the MODELS table, or your own checkpoint of a torchvision architecture.
+    """A model of the MODELS table, of timm, of the Hugging Face Hub or in a folder, or your own checkpoint of a torchvision
+    architecture.
 
     Args:
-        key: a key of MODELS. Weights that are not in the cache are downloaded, within a time limit.
+        key: a key of MODELS; or `timm/resnet50.a1_in1k`, `hf-hub:ORG/NAME`, or `local-dir:FOLDER` with a config.json and a
+            model.safetensors, as timm and transformers store them.
+            Weights that are not in the cache are downloaded, within a time limit.
         arch: the architecture of `checkpoint`: a torchvision builder's name, or `photo11`.
         checkpoint: weights only (.safetensors, or a torch file with a state dict; never arbitrary pickles).
         labels: a text file with one category per line.
@@ -55,19 +59,34 @@ def load_model(
             raise ValueError(
                 "Labels, input size, mean, std and head belong to a checkpoint of your own: name it, with its arch."
             )
-        if key not in MODELS:
-            raise ValueError(f"There is no model {key!r}: choose one of {', '.join(MODELS)}.")
+        check_key(key)
     elif arch is None or checkpoint is None:
         raise ValueError("Your own weights need both an architecture (arch) and a checkpoint file.")
     check_device(device)
     from .checkpoint import load_checkpoint
-    from .lite import load_lite
-    from .photo11 import load_bundled
-    from .torchvision import load_torchvision
 
     device = find_device(device)
     if arch is None or checkpoint is None:
-        if key == LITE:
-            return load_lite(device)
-        return load_bundled(device) if key == BUNDLED else load_torchvision(MODELS[key], device)
+        return _load_named(key, device)
     return load_checkpoint(arch, Path(checkpoint), labels, input_size, mean, std, device, head or "softmax")
+
+
+def _load_named(key: str, device: str) -> LoadedModel:
+    from .lite import load_lite
+    from .photo11 import load_bundled
+    from .stored import load_stored
+    from .torchvision import load_torchvision
+
+    if is_stored(key):
+        return load_stored(key, device)
+    if key == LITE:
+        return load_lite(device)
+    return load_bundled(device) if key == BUNDLED else load_torchvision(MODELS[key], device)
+
+
+def check_key(key: str) -> None:
+    """Raises ValueError, a sentence, if no model is called so."""
+    if is_stored(key):
+        check_name(key)
+    elif key not in MODELS:
+        raise ValueError(f"There is no model {key!r}: choose one of {', '.join(MODELS)}, or a name like {FORMS}.")

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import torchvision
 
-from .architectures import build, cut_by, default_geometry
+from .architectures import build, cut_by, default_geometry, imagenet_categories
 from .checkpoint import read_checkpoint
 from .describe import describe
-from .download import fetch
+from .download import Progress, fetch
 from .loaded import LoadedModel
+from .names import WEIGHTS, is_stored
 from .packaged import packaged_weights
 from .preprocessing import MEAN, STD, make_transforms
+from .stored import folder_of
 from .table import LITE, ModelSpec
 from .weights import FILES, cache_folder
 
@@ -38,21 +40,19 @@ def load_untrained(spec: ModelSpec, device: str) -> LoadedModel:
     return describe(network, spec, imagenet_categories(), geometry, transforms, None, device)
 
 
-def imagenet_categories() -> tuple[str, ...]:
-    """ImageNet's 1000 categories as torchvision's models name them."""
-    return tuple(torchvision.models.ResNet18_Weights.DEFAULT.meta["categories"])
-
-
-def ensure_weights(key: str) -> Path:
-    """The file of a model's weights: of torchvision's DEFAULT ones in torch.hub's cache, downloaded if it is not there.
+def ensure_weights(key: str, progress: Progress | None = None) -> Path:
+    """The file of a model's weights, downloaded if it is not there: of torchvision's DEFAULT ones in torch.hub's cache, of the
+    Hub's in its own. `progress` is told the bytes, and may raise to stop that.
 
     Raises:
         OSError: it could not be downloaded, or its package is missing; one sentence.
     """
+    if is_stored(key):
+        return folder_of(key, progress) / WEIGHTS
     if key == LITE:
         return packaged_weights()
     url = torchvision.models.get_model_weights(key).DEFAULT.url
     file = cache_folder() / FILES[key][0]
     if not file.exists():
-        fetch(url, file)
+        fetch(url, file, progress)
     return file

@@ -96,7 +96,7 @@ def test_a_failed_download_is_told_once_and_not_tried_again_by_the_compute_threa
 ) -> None:
     threads: list[str] = []
 
-    def download(key: str) -> None:
+    def download(key: str, progress: Callable[[int, int], None]) -> None:
         threads.append(threading.current_thread().name)
         raise OSError("The weights could not be downloaded: use photo11.")
 
@@ -114,7 +114,7 @@ def test_a_failed_download_is_told_once_and_not_tried_again_by_the_compute_threa
 
 def test_nothing_is_fetched_for_models_that_are_here(network: StandIn) -> None:
     fetched: list[str] = []
-    bench = Bench(lambda key: network, fetched.append)  # type: ignore[arg-type,return-value]
+    bench = Bench(lambda key: network, lambda key, progress: fetched.append(key))  # type: ignore[arg-type,return-value]
     news: list[Any] = []
     bench.fetch(MODELS["vgg16"], pending(Order(maps.predict, ask()), news))
     assert fetched == ["vgg16"] and [type(each) for each in news] == [Loading]

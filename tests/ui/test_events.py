@@ -333,7 +333,7 @@ def test_a_model_that_was_stopped_before_it_answered_can_be_asked(
 ) -> None:
     """Its layers are there at once, and the classes of the model before are not asked of it."""
     page = page_of(events)
-    monkeypatch.setattr(bench, "_download", lambda key: None)
+    monkeypatch.setattr(bench, "_download", lambda key, progress: None)
     Watcher(events.maps.explain(asked(events, photo), visitor())).finished()
     network.pace.clear()
     other = Watcher(events.maps.explain(asked(events, photo, target=3), visitor("ben")))

@@ -60,7 +60,9 @@ def test_a_class_that_others_have_by_name_is_asked_of_them_too(
     Watcher(events.maps.explain(values, visitor())).finished()
     state = Watcher(events.tabs.opened("models")(values, visitor())).finished()
     assert shown(state[page.shelf["models"]]).count("map for dog") == 2
-    assert shown(state[page.shelf["models"]]).count(", which sees") == 4  # twice on a card: the most probable class is another
+    assert (
+        shown(state[page.shelf["models"]]).count(", which sees") == 4
+    )  # twice on a card: the most probable class is another
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,37 @@
-"""A network of one's own on the page."""
+"""Networks beyond the table on the page: one's own, and timm's by name."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import gradio as gr
 import pytest
+import timm
 
+from iscam.images import read_photo
+from iscam.models import MODELS
 from iscam.models.bundled.network import CATEGORIES
 from iscam.models.photo11 import BUNDLED_WEIGHTS
 from iscam.ui.asked.events import Events
 from iscam.ui.demo import build
+from iscam.ui.done import maps
 from iscam.ui.done.bench import Bench, load_explainer
+from iscam.ui.done.news import Loading
 from iscam.ui.done.offer import OWN, Offer, Own
 from iscam.ui.done.opening import PHOTO
+from iscam.ui.done.order import Order
+from iscam.ui.done.question import Question
 from iscam.ui.done.worker import Worker
+from iscam.ui.seen.shown import Line
+from tests.models.test_hub import Hub
+from tests.models.test_stored import store, timm_config
 
-from .stand_in import Watcher, asked, page_of, shown, visitor
+from .stand_in import PATIENCE, StandIn, Watcher, asked, page_of, shown, told, visitor
 
 Page = Callable[..., Events]
 WEIGHTS = Path(BUNDLED_WEIGHTS).name
@@ -99,3 +111,92 @@ def test_one_that_cannot_be_had_is_answered(
     state = Watcher(events.maps.open(visitor())).finished()
     assert "What photo11 sees" in shown(state[page_of(events).predictions])
     assert len(said) == 1 and word in said[0]
+
+
+# Networks of timm's, by the names that visitors type
+
+
+@pytest.fixture
+def typed(hire: Callable[..., Worker]) -> Events:
+    async def inside_a_loop() -> Events:
+        return build(hire(Bench()), "photo11")[1]
+
+    return asyncio.run(inside_a_loop())
+
+
+def test_a_name_of_timms_is_taken(typed: Events, served: type[Hub]) -> None:
+    cfg = {"input_size": [3, 64, 64], "label_names": None}
+    config = timm_config(architecture="resnet18", num_classes=1000, cfg=cfg)
+    store(served.root / "timm" / "resnet18.a1_in1k", timm.create_model("resnet18"), config)
+    parts, name = page_of(typed), "timm/resnet18"
+    ask = partial(asked, typed, {"path": str(PHOTO)}, against=-1, methods=["grad-cam"], model=name)
+    Watcher(typed.maps.open(visitor())).finished()
+    watcher = Watcher(typed.maps.new_model(ask(), visitor()))
+    state = watcher.finished()
+    assert f"What {name} sees" in shown(state[parts.predictions]) and state[parts.ask["layer"]] == "layer4"
+    assert (name, name) in typed.desk.worker.offer.choices()
+    state = Watcher(typed.maps.explain(ask(layer="layer3", target=3), visitor())).finished()
+    assert "map for tiger shark" in shown(state[parts.maps["grad-cam"]])
+    with pytest.raises(gr.Error, match="no such layer"):
+        next(typed.maps.explain(ask(layer="layer9"), visitor()))
+
+
+@pytest.mark.parametrize(
+    "name", ["resn", "local-dir:/etc", "hf-hub:org/mine", "hf:org/mine", "timm/../x", 7, None, ["a"]]
+)
+def test_other_names_are_refused_and_the_box_goes_back(typed: Events, name: object) -> None:
+    """Visitors choose among networks that others have looked through, and read no folder of the server."""
+    Watcher(typed.maps.open(visitor())).finished()
+    values = asked(typed, {"path": str(PHOTO)}, model=name)
+    updates = typed.maps.new_model(values, visitor())
+    assert next(updates) == {page_of(typed).ask["model"]: "photo11"}
+    with pytest.raises(gr.Error, match=r"such model|no name"):
+        next(updates)
+
+
+def test_a_name_that_timm_has_not_leaves_the_bundled_model(typed: Events, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(gr, "Warning", lambda words, duration=None: said.append(words))
+    values = asked(typed, {"path": str(PHOTO)}, model="timm/resnet5", against=-1)
+    state = Watcher(typed.maps.new_model(values, visitor())).finished()
+    assert "timm has no network 'resnet5'" in said[0] and "What photo11 sees" in shown(
+        state[page_of(typed).predictions]
+    )
+
+
+def test_a_label_may_be_typed_as_well() -> None:
+    assert Offer().row(" resnet-50 ").key == "resnet50" and Offer().row("timm/resnet50").layers == {}
+
+
+def test_few_typed_names_are_kept() -> None:
+    offer = Offer()
+    for number in range(40):
+        offer.learn(replace(MODELS["resnet18"], key=f"timm/a{number}"))
+    assert len(offer.choices()) == len(MODELS) + 32 and offer.row("timm/a39").layers and not offer.row("timm/a0").layers
+
+
+def test_a_download_is_told_and_can_be_stopped(network: StandIn, hire: Callable[..., Worker]) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def download(key: str, progress: Callable[[int, int], None]) -> None:
+        for part in range(1, 4):
+            progress(part * 10**7, 3 * 10**7)
+            begun.set()
+            goes_on.wait(PATIENCE)
+
+    worker = hire(Bench(lambda key: network, download))
+    question = Question(read_photo(PHOTO), MODELS["vgg16"])
+    job = worker.submit("ann", Order(maps.predict, question))
+    line = Line()
+    begun.wait(PATIENCE)
+    worker.release(job)
+    goes_on.set()
+    for batch in job.follow():
+        for each in batch:
+            line.take(each)
+    assert network.analysed == 0
+    job = worker.submit("ann", Order(maps.predict, question))  # the next is not kept from it
+    told(job)
+    assert network.analysed == 1
+    line.take(Loading("VGG-16", 10**7, 3 * 10**7))
+    assert line.sentence == "Downloading VGG-16: 10 of 30 MB …" and line.share == pytest.approx(1 / 3)

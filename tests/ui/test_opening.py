@@ -18,17 +18,16 @@ from iscam.ui.done.bench import Bench
 from iscam.ui.done.news import Analysed, Contrasted, Mapped
 from iscam.ui.done.question import ordered
 from iscam.ui.done.worker import Worker
+from iscam.ui.seen import words
 
-from .stand_in import StandIn, Watcher, page_of, shown, visitor
+from .stand_in import StandIn, Watcher, asked, page_of, shown, visitor
 
 HALF = 1e-3  # what half precision and another processor may change
 
 
 @pytest.fixture(scope="module")
 def news() -> list[object]:
-    found = opening.shipped(opening.example(MODELS[DEFAULT_MODEL]))
-    assert found is not None
-    return found
+    return opening.shipped()[1]
 
 
 def test_a_page_shows_it_at_once(network: StandIn, hire: Callable[[Bench], Worker]) -> None:
@@ -54,8 +53,14 @@ def test_a_page_shows_it_at_once(network: StandIn, hire: Callable[[Bench], Worke
     network.pace.set()
 
 
-def test_other_models_have_none() -> None:
-    assert opening.shipped(opening.example(MODELS["photo11"])) is None
+def test_it_is_known_to_who_asks_for_it_later(events: Events, network: StandIn) -> None:
+    """On a page that has begun with another model."""
+    Watcher(events.maps.open(visitor())).finished()
+    engines, values = len(network.engines), asked(events, {"path": str(opening.PHOTO)}, model=DEFAULT_MODEL, layer=None)
+    state = Watcher(
+        events.maps.new_model(values | {page_of(events).ask["against"]: words.LIKELY}, visitor())
+    ).finished()
+    assert "Done before" in shown(state[page_of(events).status]) and len(network.engines) == engines
 
 
 def test_it_is_what_the_network_gives(news: list[object]) -> None:

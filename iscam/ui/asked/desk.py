@@ -49,11 +49,9 @@ class Desk:
         while the model is made ready in the background for who asks something else."""
         with self._lock:
             if self._opening is None:
-                question = self.example
-                told = opening.shipped(question)
-                if told is not None:
-                    self.worker.answers.learn(question, told)
-                order = Order(maps.explain if told is None else maps.predict, question)
+                self.worker.answers.learn(*opening.shipped())
+                told = self.worker.answers.to(self.example)
+                order = Order(maps.explain if told is None else maps.predict, self.example)
                 job = self.worker.submit("", order, background=True)
                 self._opening = job if told is None else Job.known("", told)
             return self._opening

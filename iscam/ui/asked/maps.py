@@ -82,9 +82,12 @@ class MapEvents:
 
     def new_model(self, values: Values, request: gr.Request) -> Iterator[Updates]:
         """Another model: its layers at once, so that the page can ask even if it is stopped; then predict at its own."""
+        box, before = self._page.ask["model"], self._desk.visit(request).asked
         try:
-            row = self._desk.worker.offer.row(values[self._page.ask["model"]])
+            row = self._desk.worker.offer.row(values[box])
         except ValueError as error:
+            if before is not None:  # what was typed is no model: the page goes on with the one that it has
+                yield {box: before[1]}
             raise trouble(error) from error
         yield from self._updates.layers(row)
         yield from self._predict(values | {self._page.ask["layer"]: None}, request)

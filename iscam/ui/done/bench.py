@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 KEPT_MODELS = 2
 KEPT_ANALYSES = 6  # each keeps the scores of a photo, so that a second question about it costs little or nothing
+
+
+class Abandoned(Exception):
+    """Nobody waits for a download any more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,17 +61,19 @@ def load_explainer(key: str, own: Own | None = None) -> Explainer:
     return iscam.Explainer(replace(model, spec=replace(model.spec, key=OWN)))
 
 
-def fetch_weights(key: str) -> None:
+def fetch_weights(key: str, progress: Callable[[int, int], None]) -> None:
     """Download a model's weights unless they are here. Raises OSError, a sentence with file and folder."""
     if key != OWN:
-        models.ensure_weights(key)
+        models.ensure_weights(key, progress)
 
 
 class Bench:
     """The models, analyses and answers used last. For one thread, but for `fetch`."""
 
     def __init__(
-        self, load: Callable[[str], Explainer] = load_explainer, download: Callable[[str], None] = fetch_weights
+        self,
+        load: Callable[[str], Explainer] = load_explainer,
+        download: Callable[[str, Callable[[int, int], None]], None] = fetch_weights,
     ) -> None:
         self.answers = Answers()
         self._load = load
@@ -86,9 +93,16 @@ class Bench:
         if row.key in self._explainers:
             return
         task.tell(Loading(row.label))
-        with self._downloading:
+
+        def progress(done: int, total: int) -> None:
+            if task.stop.is_set():
+                raise Abandoned
+            if task.previews.due() or done == total:
+                task.show(lambda: Loading(row.label, done, total))
+
+        with self._downloading, suppress(Abandoned):
             if not task.stop.is_set():
-                self._download(row.key)
+                self._download(row.key, progress)
 
     def keep(self, task: Task, key: Hashable, answer: object) -> None:
         """Remember an answer, here and on the server."""

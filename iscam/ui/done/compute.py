@@ -120,7 +120,7 @@ class Compute:
         trouble = None
         try:
             self._bench.fetch(row, task)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             trouble = str(error)
         finally:
             del self._tasks[number]

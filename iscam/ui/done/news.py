@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loading:
-    """A model is being loaded, which may include a download."""
+    """A model is being loaded, which may include a download, of which `done` of `total` bytes are here; 0 if nobody knows."""
 
     label: str
+    done: int = 0
+    total: int = 0
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from iscam.models import MODELS, ModelSpec, missing_megabytes
+from iscam.models import MODELS, TIMM, ModelSpec, check_key, missing_megabytes
 
+KEPT_NAMES = 32  # of networks that visitors have named
 OWN = "own"  # the key of a network that whoever serves the page has brought
 
 
@@ -22,34 +23,46 @@ class Own:
 
 
 class Offer:
-    """Rows by key: those of the table, and a network of one's own, of which little is known before it is loaded. Safe for many
-    threads."""
+    """Rows by key: those of the table, a network of one's own, and timm's, as visitors name them. Of the last two little is
+    known until they are loaded. Safe for many threads."""
 
     def __init__(self, own: Own | None = None) -> None:
         self._own = own
         self._lock = threading.Lock()
         self._rows = dict(MODELS)
+        self._named: dict[str, ModelSpec] = {}  # of timm, as visitors have named them
         if own is not None:
             self._rows = {OWN: ModelSpec(OWN, own.label, "", {}, None)} | self._rows
 
     def row(self, key: object) -> ModelSpec:
         """What is known of a model, without layers where they are not. Raises ValueError, a sentence, if there is none."""
         with self._lock:
-            found = self._rows.get(key) if isinstance(key, str) else None
-            if found is None:
-                raise ValueError(f"There is no such model: choose one of {', '.join(self._rows)}.")
-            return found
+            rows = self._rows | self._named
+            if isinstance(key, str) and (found := rows.get(key) or _labelled(rows.values(), key)) is not None:
+                return found
+            if not isinstance(key, str) or not key.startswith(TIMM):
+                offered = ", ".join(self._rows)
+                raise ValueError(
+                    f"There is no such model: choose one of {offered}, or a name of timm's, {TIMM}resnet50."
+                )
+        check_key(key)
+        return ModelSpec(key, key, "", {}, None)
 
     def learn(self, row: ModelSpec) -> None:
         """A model was loaded."""
         with self._lock:
-            if row.key in self._rows and not self._rows[row.key].layers:
-                self._rows[row.key] = row
+            if row.key in self._rows:
+                if not self._rows[row.key].layers:
+                    self._rows[row.key] = row
+                return
+            self._named[row.key] = row
+            if len(self._named) > KEPT_NAMES:
+                del self._named[next(iter(self._named))]
 
     def choices(self) -> list[tuple[str, str]]:
         """(label, key) of each, with the size of what must be downloaded first."""
         with self._lock:
-            return [(_label(row), key) for key, row in self._rows.items()]
+            return [(_label(row), key) for key, row in (self._rows | self._named).items()]
 
     def options(self, key: str) -> list[str]:
         """By which the command line takes a model."""
@@ -59,3 +72,8 @@ class Offer:
 def _label(row: ModelSpec) -> str:
     missing = missing_megabytes(row.key)
     return row.label if missing is None else f"{row.label} (downloads {missing} MB)"
+
+
+def _labelled(rows: Iterable[ModelSpec], label: str) -> ModelSpec | None:
+    """What is called so for people, as a visitor may type it."""
+    return next((row for row in rows if row.label.casefold() == label.strip().casefold()), None)

@@ -42,15 +42,14 @@ def example(row: ModelSpec) -> Question:
     return Question(read_photo(PHOTO), row, against=LIKELY_RIVALS)
 
 
-def shipped(question: Question) -> list[object] | None:
-    """The answers to the example that come with the project; None for another model than it starts with."""
-    if question.model != DEFAULT_MODEL:
-        return None
+def shipped() -> tuple[Question, list[object]]:
+    """The example of the model that everything starts with, and its answers, which come with the project."""
+    question = example(MODELS[DEFAULT_MODEL])
     with np.load(FILE, allow_pickle=False) as kept:
         record = json.loads(bytes(kept["record"]))
         arrays = [kept[str(number)].astype(np.float32) for number in range(len(kept.files) - 1)]
     found: list[object] = [_decoded(each, arrays, question.photo.reduced()) for each in record]
-    return found
+    return question, found
 
 
 def make() -> bytes:

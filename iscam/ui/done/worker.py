@@ -166,7 +166,7 @@ class Worker:
 
     def _rendered(self, job: Job, seconds: float) -> None:
         with self._changed:
-            if job is self._running:
+            if job is self._running or job in self._fetching:
                 self._send(Rendered(job.number, seconds))
 
     def _run(self) -> None:

@@ -75,7 +75,9 @@ def _question(models: Choices, row: ModelSpec) -> tuple[Parts, Parts]:
         api_visibility="private",
     )
     with gr.Row():
-        model_box = gr.Dropdown(models, value=row.key, label="Model", scale=5, min_width=150)
+        model_box = gr.Dropdown(
+            models, value=row.key, label="Model", scale=5, min_width=150, allow_custom_value=True, elem_id="model"
+        )
         layers = words.layer_choices(row.layers)
         layer = gr.Dropdown(layers, value=row.layer or None, label="Layer", scale=4, min_width=130)
     with gr.Group(elem_id="classes-asked"):

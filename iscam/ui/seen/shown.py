@@ -84,8 +84,10 @@ class Line:
         """Learn a piece of news."""
         self.share = None
         match news:
+            case Loading(label, done, total) if total:
+                self.sentence, self.share = words.download(label, done, total), done / total
             case Loading(label):
-                self.sentence = f"Loading {label}: the first time, its weights may have to be downloaded …"
+                self.sentence = f"Loading {label} …"
             case Unavailable(sentence):
                 self.sentence = sentence
             case Analysed(subject):

@@ -47,6 +47,10 @@ def progress(label: str, done: int, total: int, left: float) -> str:
     return f"{label}: {done:,} of {passes(total)}, {seconds(left)} left"
 
 
+def download(label: str, done: int, total: int) -> str:
+    return f"Downloading {label}: {done / 1e6:.0f} of {total / 1e6:.0f} MB …"
+
+
 def place(heatmap: npt.NDArray[np.float32]) -> str:
     """In which ninth of a map (H, W) most of its weight lies: "upper left", "centre" ...; a sign does not matter."""
     rows = [
