@@ -32,6 +32,7 @@ from tests.browser.visitor import (
     choose,
     export,
     map_picture,
+    names,
     open_tab,
     predicted,
     press,
@@ -63,11 +64,6 @@ NOTHING_TO_TAKE = """() => document.querySelector('#download').disabled
     && [...document.querySelectorAll('#command textarea, #link textarea')].every(box => box.value === '')"""
 
 pytestmark = pytest.mark.browser
-
-
-def names(page: Page, part: str, count: int) -> list[str]:
-    """What the pictures of a part of the page say they are."""
-    return [picture.get_attribute("alt") or "" for picture in cards(page, part, count).all()]
 
 
 def work_of(app: Served) -> float:

@@ -167,3 +167,8 @@ def wait_for_another(page: Page, selector: str, before: str | None) -> None:
     """Until the first such picture shows something else than before."""
     changed = "([selector, before]) => ![undefined, before].includes(document.querySelector(selector)?.src)"
     page.wait_for_function(changed, arg=[selector, before])
+
+
+def names(page: Page, part: str, count: int) -> list[str]:
+    """What the pictures of a part of the page say they are."""
+    return [picture.get_attribute("alt") or "" for picture in cards(page, part, count).all()]
