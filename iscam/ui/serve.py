@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from .done import compute
 from .done.offer import OWN, Offer, Own
 from .done.worker import Worker
@@ -12,7 +10,7 @@ from .done.worker import Worker
 def serve(host: str, port: int | None, model: str, own: Own | None = None) -> None:
     """Serve the page until interrupted, with a model chosen at first, which is `own` if there is one. It is loaded while the
     page is there already."""
-    worker = Worker(partial(compute.start, own), Offer(own))  # it loads torch while gradio is loaded here
+    worker = Worker(compute.start, Offer(own))  # it loads torch while gradio is loaded here
     from .demo import build, launch
 
     demo, events = build(worker, model if own is None else OWN)

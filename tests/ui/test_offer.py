@@ -20,7 +20,7 @@ from iscam.models.photo11 import BUNDLED_WEIGHTS
 from iscam.ui.asked.events import Events
 from iscam.ui.demo import build
 from iscam.ui.done import maps
-from iscam.ui.done.bench import Bench, load_explainer
+from iscam.ui.done.bench import Bench
 from iscam.ui.done.news import Loading
 from iscam.ui.done.offer import OWN, Offer, Own
 from iscam.ui.done.opening import PHOTO
@@ -46,7 +46,7 @@ def page(hire: Callable[..., Worker]) -> Page:
         own = Own(whole, "mine", ["--arch", "photo11", "--checkpoint", WEIGHTS])
 
         async def inside_a_loop() -> Events:
-            return build(hire(Bench(partial(load_explainer, own=own)), Offer(own)), OWN)[1]
+            return build(hire(Bench(), Offer(own)), OWN)[1]
 
         return asyncio.run(inside_a_loop())
 

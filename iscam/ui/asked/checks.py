@@ -68,7 +68,7 @@ def question(
     if contrast[0] is not None and (general := [key for key in chosen if not METHODS[key].class_specific]):
         raise ValueError(f"{METHODS[general[0]].label} gives the same map for every class: leave it out with rivals.")
     settings = Settings(whole(steps), path, weighting, **_contrast(*contrast))
-    return Question(read, row, layer, target, against, chosen, settings, engine)
+    return Question(read, row, layer, target, against, chosen, settings, engine, offer.own(row.key))
 
 
 def _contrast(rivals: Any, strength: Any, signed: Any) -> dict[str, Any]:

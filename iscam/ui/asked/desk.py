@@ -59,7 +59,8 @@ class Desk:
     @cached_property
     def example(self) -> Question:
         """What the page shows before anybody has asked anything."""
-        return opening.example(self.worker.offer.row(self.model))
+        offer = self.worker.offer
+        return opening.example(offer.row(self.model), offer.own(self.model))
 
     # What the page says
 

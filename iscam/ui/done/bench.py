@@ -19,7 +19,7 @@ from iscam.settings import LIKELY_RIVALS
 
 from .answers import Answers
 from .news import Analysed, Contrasted, Loading, Mapped, Refused, Sharpening, Unavailable, size
-from .offer import OWN, Own
+from .offer import Own
 from .question import Question
 from .task import Task
 
@@ -45,26 +45,24 @@ class Case:
     against: int | str | None  # a class, or rivals as in `Settings`
 
 
-def load_explainer(key: str, own: Own | None = None) -> Explainer:
-    """A model that is on offer, on as many threads as the environment says.
+def load_explainer(key: str) -> Explainer:
+    """A model by its name, on as many threads as the environment says."""
+    engine.set_threads()
+    return iscam.Explainer(models.load_model(key, device="auto"))
+
+
+def load_own(key: str, own: Own) -> Explainer:
+    """A network of one's own, under the key by which it is on offer.
 
     Raises:
-        OSError: it cannot be had; one sentence.
+        OSError: it cannot be had, for whatever reason; one sentence.
     """
     engine.set_threads()
-    if key != OWN or own is None:
-        return iscam.Explainer(models.load_model(key, device="auto"))
     try:
         model = models.load_model(**own.arguments, device="auto")  # type: ignore[arg-type]
-    except ValueError as error:  # to a visitor it is all the same
+    except ValueError as error:
         raise OSError(str(error)) from error
-    return iscam.Explainer(replace(model, spec=replace(model.spec, key=OWN)))
-
-
-def fetch_weights(key: str, progress: Callable[[int, int], None]) -> None:
-    """Download a model's weights unless they are here. Raises OSError, a sentence with file and folder."""
-    if key != OWN:
-        models.ensure_weights(key, progress)
+    return iscam.Explainer(replace(model, spec=replace(model.spec, key=key)))
 
 
 class Bench:
@@ -73,7 +71,7 @@ class Bench:
     def __init__(
         self,
         load: Callable[[str], Explainer] = load_explainer,
-        download: Callable[[str, Callable[[int, int], None]], None] = fetch_weights,
+        download: Callable[[str, Callable[[int, int], None]], object] = models.ensure_weights,
     ) -> None:
         self.answers = Answers()
         self._load = load
@@ -109,18 +107,19 @@ class Bench:
         self.answers.put(key, answer, size(answer))
         task.keep(key, answer, size(answer))
 
-    def explainer(self, row: ModelSpec, task: Task) -> Explainer:
-        """The model's explainer. Raises OSError, a sentence, if the model cannot be had."""
-        key = row.key
+    def explainer(self, question: Question, task: Task) -> Explainer:
+        """That of a question's model. Raises OSError, a sentence, if the model cannot be had."""
+        key = question.model
         if key not in self._explainers:
             if task.trouble is not None and key != BUNDLED:
                 raise task.trouble
-            task.tell(Loading(row.label))
+            task.tell(Loading(question.row.label))
             while len(self._explainers) >= KEPT_MODELS:  # before the next is loaded: networks can be large
                 gone, _ = self._explainers.popitem(last=False)
                 for place in [place for place in self._analyses if place[1] == gone]:
                     del self._analyses[place]
-            self._explainers[key] = self._load(key)
+            own = question.own
+            self._explainers[key] = self._load(key) if own is None else load_own(key, own)
         self._explainers.move_to_end(key)
         return self._explainers[key]
 
@@ -130,12 +129,12 @@ class Bench:
         With `substitute` the bundled model answers if the one in question cannot be had.
         """
         try:
-            explainer = self.explainer(question.row, task)
+            explainer = self.explainer(question, task)
         except OSError as error:
             if not substitute or question.model == BUNDLED:
                 raise
             task.tell(Unavailable(str(error)))
-            return self.case(replace(question, row=MODELS[BUNDLED], layer=None), task)
+            return self.case(replace(question, row=MODELS[BUNDLED], own=None, layer=None), task)
         if not question.row.layers:  # nothing was known of it before
             question = replace(question, row=explainer.model.spec)
         place = question.place

@@ -16,17 +16,15 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing.connection import Connection
 
 import iscam
 from iscam import models
 from iscam.models import ModelSpec
 
-from .bench import Bench, load_explainer
+from .bench import Bench
 from .messages import Begin, Ended, Fetch, Fetched, Ready, Rendered, Sent, Stop
 from .news import Failed
-from .offer import Own
 from .order import Order
 from .task import Task
 
@@ -41,21 +39,21 @@ class Link:
     kill: Callable[[], None]
 
 
-def start(own: Own | None = None) -> Link:
-    """Start a compute process, which says when it is ready; `own` is a network that is on offer beside those of the table."""
+def start() -> Link:
+    """Start a compute process, which says when it is ready."""
     fresh = multiprocessing.get_context("spawn")  # a fork would take over the server's locks and sockets
     ours, theirs = fresh.Pipe()
-    process = fresh.Process(target=main, args=(theirs, own), name="compute", daemon=True)
+    process = fresh.Process(target=main, args=(theirs,), name="compute", daemon=True)
     process.start()
     theirs.close()  # only the process has it now: the pipe ends with it
     return Link(ours, process.kill)
 
 
-def main(connection: Connection, own: Own | None) -> None:
+def main(connection: Connection) -> None:
     """What the process does: load torch, and serve until the server has gone, whatever is being done then."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # in a terminal, Ctrl-C goes to both; the server decides
     _ = iscam.Explainer, models.load_model  # what is named is loaded, and torch with it
-    Compute(connection, Bench(partial(load_explainer, own=own))).serve()
+    Compute(connection, Bench()).serve()
     os._exit(0)
 
 

@@ -26,7 +26,11 @@ def of_models(bench: Bench, question: Question, others: tuple[str, ...], task: T
         if task.stop.is_set():
             return
         try:
-            asked = question if wanted is None else replace(question, row=row, layer=None, target=None, against=None)
+            asked = (
+                question
+                if wanted is None
+                else replace(question, row=row, own=None, layer=None, target=None, against=None)
+            )
             case = bench.case(asked, task)
         except OSError as error:  # the others may well be there
             yield Refused(row.label, str(error))

@@ -64,6 +64,10 @@ class Offer:
         with self._lock:
             return [(_label(row), key) for key, row in (self._rows | self._named).items()]
 
+    def own(self, key: str) -> Own | None:
+        """How a network of one's own is loaded; None of others."""
+        return self._own if key == OWN else None
+
     def options(self, key: str) -> list[str]:
         """By which the command line takes a model."""
         return [*self._own.options] if key == OWN and self._own is not None else ["--model", key]

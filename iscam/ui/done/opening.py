@@ -22,6 +22,7 @@ from iscam.results import Explanation, Outcome, Prediction, Subject, Yardstick
 from iscam.settings import LIKELY_RIVALS
 
 from .news import Analysed, Contrasted, Mapped, Refused
+from .offer import Own
 from .question import Question
 
 PHOTO = EXAMPLES / "chelsea.jpg"
@@ -37,9 +38,9 @@ KINDS: Mapping[str, Any] = {
 }
 
 
-def example(row: ModelSpec) -> Question:
+def example(row: ModelSpec, own: Own | None = None) -> Question:
     """The question that is asked of a model when nobody has asked anything."""
-    return Question(read_photo(PHOTO), row, against=LIKELY_RIVALS)
+    return Question(read_photo(PHOTO), row, against=LIKELY_RIVALS, own=own)
 
 
 def shipped() -> tuple[Question, list[object]]:

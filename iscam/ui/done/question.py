@@ -14,6 +14,8 @@ from iscam.models import DEFAULT_MODEL, MODELS, ModelSpec
 from iscam.notes import refusal
 from iscam.settings import DEFAULT_ENGINE, DEFAULT_SETTINGS, LIKELY_RIVALS, Settings
 
+from .offer import Own
+
 if TYPE_CHECKING:
     from iscam import Photo
 
@@ -30,7 +32,8 @@ class Terms:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """What a visitor asks of a photo; None means the default layer or the top class. `row` is what is known of the model."""
+    """What a visitor asks of a photo; None means the default layer or the top class. `row` is what is known of the
+    model, `own` how it is loaded if it is somebody's own."""
 
     photo: Photo
     row: ModelSpec = MODELS[DEFAULT_MODEL]
@@ -40,6 +43,7 @@ class Question:
     methods: tuple[str, ...] = DEFAULT_METHODS
     settings: Settings = DEFAULT_SETTINGS
     engine: str = DEFAULT_ENGINE
+    own: Own | None = None
 
     @property
     def model(self) -> str:

@@ -62,7 +62,7 @@ class Worker:
             waiting = len(self._fetching) + sum(not other.background for other in self._waiting)
             if waiting >= MAX_WAITING and not background:
                 raise ValueError(f"{waiting} visitors are waiting already: please try again in a minute.")
-            if background or order.question.model == BUNDLED:
+            if background or order.question.model == BUNDLED or order.question.own is not None:
                 self._enqueue(job)
             else:
                 self._fetching.append(job)
