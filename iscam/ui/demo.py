@@ -17,7 +17,7 @@ from iscam.project import ASSETS
 
 from .asked import endpoint
 from .asked.events import Events
-from .asked.limits import BodyLimit
+from .asked.limits import AROUND, BodyLimit
 from .done.worker import Worker
 from .seen.layout import lay_out
 from .tabs import TABS
@@ -57,10 +57,12 @@ def _skips(value: object) -> bool:
     return isinstance(value, dict) and value == gr.skip()
 
 
-def build(worker: Worker, model: str = DEFAULT_MODEL) -> tuple[gr.Blocks, Events]:
-    """The page and its events. `worker` sees to the computing; `model` is chosen at first."""
+def build(worker: Worker, model: str = DEFAULT_MODEL, uploads: bool = False) -> tuple[gr.Blocks, Events]:
+    """The page and its events. `worker` sees to the computing; `model` is chosen at first; with `uploads` weights are taken."""
     with Demo(title="IS-CAM", analytics_enabled=False, delete_cache=(CACHE_EVERY, CACHE_AGE), fill_width=True) as demo:
-        page = lay_out(worker.offer.choices(), worker.offer.row(model), {key: tab.face for key, tab in TABS.items()})
+        page = lay_out(
+            worker.offer.choices(), worker.offer.row(model), {key: tab.face for key, tab in TABS.items()}, uploads
+        )
         events = Events(page, TABS, model, worker)
         events.connect(demo)
         endpoint.add(worker)
@@ -68,8 +70,9 @@ def build(worker: Worker, model: str = DEFAULT_MODEL) -> tuple[gr.Blocks, Events
     return demo, events
 
 
-def launch(demo: gr.Blocks, **where: Any) -> None:
-    """Start the server of a built demo, in the background, closed where Gradio is open by default."""
+def launch(demo: gr.Blocks, limit: int = MAX_FILE_BYTES, **where: Any) -> None:
+    """Start the server of a built demo, in the background, closed where Gradio is open by default; no file may have more bytes
+    than the limit."""
     demo.launch(
         **where,
         prevent_thread_lock=True,
@@ -78,7 +81,7 @@ def launch(demo: gr.Blocks, **where: Any) -> None:
         enable_monitoring=False,
         run_history=False,
         ssr_mode=False,
-        max_file_size=MAX_FILE_BYTES,
+        max_file_size=limit,
         state_session_capacity=100,
         footer_links=["api"],
         theme=gr.themes.Default(
@@ -89,5 +92,5 @@ def launch(demo: gr.Blocks, **where: Any) -> None:
             font_mono=["monospace"],
         ),
         css_paths=[ASSETS / "style.css"],
-        app_kwargs={"middleware": [Middleware(BodyLimit)]},
+        app_kwargs={"middleware": [Middleware(BodyLimit, limit=limit + AROUND)]},
     )

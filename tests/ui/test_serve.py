@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -84,6 +85,8 @@ def test_examples_are_there() -> None:
         (["--arch", "resnet18"], "--checkpoint"),
         (["--arch", "resnet18", "--checkpoint", "nowhere.pth"], "nowhere.pth"),
         (["--head", "sigmoid"], "--arch"),
+        (["--allow-uploads", "--host", "0.0.0.0"], "--allow-uploads"),
+        (["--allow-uploads", "--host", "192.168.0.7"], "--allow-uploads"),
         (["--model", "resnet18", "--arch", "resnet18", "--checkpoint", "nowhere.pth"], "--model"),
     ],
 )
@@ -94,3 +97,14 @@ def test_options_that_do_not_fit_are_answered_at_once(options: list[str], word: 
     assert done.returncode == 2 and word in done.stderr.splitlines()[-1]
     loaded = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if "|" in line}
     assert "argparse" in loaded and not {"torch", "gradio"} & loaded
+
+
+def test_on_a_space_nobody_brings_weights() -> None:
+    done = subprocess.run(
+        [sys.executable, "app.py", "--allow-uploads", "--host", "127.0.0.1"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"SPACE_ID": "somebody/space"},
+    )
+    assert done.returncode == 2 and "--allow-uploads" in done.stderr.splitlines()[-1]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
+import uuid
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from iscam.engine import HEADS
 from iscam.images import read_photo
 from iscam.methods import DEFAULT_METHODS, METHODS
 from iscam.models import DEFAULT_MODEL
@@ -15,9 +19,12 @@ from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS
 from iscam.project import EXAMPLES
 from iscam.settings import DEFAULT_ENGINE, ENGINES, WEIGHTINGS, Settings
 from iscam.show import COLOUR_MAPS, VIEWS
-from iscam.ui.done.offer import Offer
+from iscam.ui.done.offer import Offer, Own
 from iscam.ui.done.question import Question
 from iscam.ui.seen.canvas import Look
+
+MAX_WEIGHTS_BYTES = 10**9
+MAX_LABELS = 1_000_000  # letters
 
 
 def session(request: gr.Request) -> str:
@@ -69,6 +76,37 @@ def question(
         raise ValueError(f"{METHODS[general[0]].label} gives the same map for every class: leave it out with rivals.")
     settings = Settings(whole(steps), path, weighting, **_contrast(*contrast))
     return Question(read, row, layer, target, against, chosen, settings, engine, offer.own(row.key))
+
+
+def own(weights: Any, arch: Any, labels: Any, head: Any) -> Own:
+    """Weights that a visitor has brought, as they are loaded.
+
+    Raises:
+        ValueError: no such weights were uploaded, or what is said of them is nothing; one sentence.
+        OSError: the names of the classes cannot be kept.
+    """
+    said = weights.get("path") if isinstance(weights, dict) else None
+    file = Path(os.path.realpath(said)) if isinstance(said, str) and "\0" not in said else None
+    inside = file is not None and file.is_relative_to(os.path.realpath(get_upload_folder()))
+    if file is None or not inside or file.suffix != ".safetensors" or not file.is_file():
+        raise ValueError("There are no weights: upload a .safetensors file.")
+    if file.stat().st_size > MAX_WEIGHTS_BYTES:
+        raise ValueError(f"The weights have more than {MAX_WEIGHTS_BYTES // 10**6} MB.")
+    if not isinstance(arch, str) or not re.fullmatch(r"\w{1,60}", arch.strip(), re.ASCII):
+        raise ValueError(
+            "Name the architecture: photo11, efficientnet_lite0, or as torchvision calls it, such as resnet50."
+        )
+    if not isinstance(labels, str) or len(labels) > MAX_LABELS or head not in HEADS:
+        raise ValueError(
+            f"The classes are named one a line, in at most {MAX_LABELS:,} letters; the head is one of {', '.join(HEADS)}."
+        )
+    arguments: dict[str, Any] = {"arch": arch.strip(), "checkpoint": file, "head": head}
+    options = ["--arch", arch.strip(), "--checkpoint", file.name, *(["--head", head] if head != "softmax" else [])]
+    if labels.strip():
+        arguments["labels"] = file.with_name(f"{uuid.uuid4().hex}.txt")
+        arguments["labels"].write_text(labels, encoding="utf-8")
+        options += ["--labels", "labels.txt"]
+    return Own(arguments, f"{arch.strip()} ({file.name})", options)
 
 
 def _contrast(rivals: Any, strength: Any, signed: Any) -> dict[str, Any]:

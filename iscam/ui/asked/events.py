@@ -33,6 +33,14 @@ class Events:
         self.desk = Desk(page, tabs, model, worker)
         self.maps, self.tabs = MapEvents(self.desk), TabEvents(self.desk)
 
+    def _bringing(self, given: set[Any], everything: list[Any], follower: dict[str, Any]) -> list[Any]:
+        """The event of weights that were brought, where they may be."""
+        bring = self.desk.page.bring
+        if not bring:
+            return []
+        asked = {*given, *bring.values()} - {bring["take"]}
+        return [bring["take"].click(stream(self.maps.bring), asked, everything, **follower | {"api_name": "bring"})]
+
     def connect(self, demo: gr.Blocks) -> None:
         """Connect the events; to be called inside `demo`."""
         page, maps, tabs = self.desk.page, self.maps, self.tabs
@@ -52,6 +60,7 @@ class Events:
             page.ask["photo"].change(stream(maps.new_photo), given, everything, **follower),
             page.ask["model"].input(stream(maps.new_model), given, everything, **follower),
             page.work["explain"].click(stream(maps.explain), given, everything, **run),
+            *self._bringing(given, everything, follower),
             page.ask["target"].input(stream(maps.switch), given, everything, **follower),
             page.ask["against"].input(stream(maps.switch), given, everything, **follower),
         ):

@@ -10,7 +10,8 @@ from iscam.images import MAX_FILE_BYTES
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MAX_BODY_BYTES = MAX_FILE_BYTES + 100_000  # a file and what surrounds it in a request
+AROUND = 100_000  # bytes of what surrounds a file in a request
+MAX_BODY_BYTES = MAX_FILE_BYTES + AROUND
 
 
 class BodyLimit:
@@ -29,7 +30,7 @@ class BodyLimit:
             return
         said = dict(scope["headers"]).get(b"content-length", b"0")
         if not said.isdigit() or int(said) > self.limit:
-            await _too_large(send)
+            await _too_large(send, self.limit)
             return
         taken = 0
         over = started = False
@@ -52,15 +53,15 @@ class BodyLimit:
         with contextlib.suppress(_TooLarge):
             await self.app(scope, counted, guarded)
         if over and not started:
-            await _too_large(send)
+            await _too_large(send, self.limit)
 
 
 class _TooLarge(Exception):
     pass
 
 
-async def _too_large(send: Send) -> None:
-    body = f"The request is larger than {MAX_BODY_BYTES // 1_000_000} MB.".encode()
+async def _too_large(send: Send, limit: int) -> None:
+    body = f"The request is larger than {limit // 1_000_000} MB.".encode()
     headers = [(b"content-type", b"text/plain"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": 413, "headers": headers})
     await send({"type": "http.response.body", "body": body})

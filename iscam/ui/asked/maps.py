@@ -92,6 +92,17 @@ class MapEvents:
         yield from self._updates.layers(row)
         yield from self._predict(values | {self._page.ask["layer"]: None}, request)
 
+    def bring(self, values: Values, request: gr.Request) -> Iterator[Updates]:
+        """Weights were brought: they are the model now."""
+        page, offer = self._page, self._desk.worker.offer
+        try:
+            key = offer.bring(checks.own(**{name: values[part] for name, part in page.bring.items() if name != "take"}))
+        except (ValueError, OSError) as error:
+            raise trouble(error) from error
+        yield {page.ask["model"]: gr.update(choices=offer.choices())}
+        yield {page.ask["model"]: key}
+        yield from self.new_model(values | {page.ask["model"]: key}, request)
+
     def _predict(self, values: Values, request: gr.Request) -> Iterator[Updates]:
         desk, visit = self._desk, self._desk.visit(request)
         try:

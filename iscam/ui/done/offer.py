@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from iscam.models import MODELS, TIMM, ModelSpec, check_key, missing_megabytes
 
@@ -27,11 +28,13 @@ class Offer:
     known until they are loaded. Safe for many threads."""
 
     def __init__(self, own: Own | None = None) -> None:
-        self._own = own
         self._lock = threading.Lock()
+        self._own: dict[str, Own] = {}
+        self._numbers = count(1)
         self._rows = dict(MODELS)
-        self._named: dict[str, ModelSpec] = {}  # of timm, as visitors have named them
+        self._named: dict[str, ModelSpec] = {}  # of timm, or brought, as visitors have named them
         if own is not None:
+            self._own[OWN] = own
             self._rows = {OWN: ModelSpec(OWN, own.label, "", {}, None)} | self._rows
 
     def row(self, key: object) -> ModelSpec:
@@ -56,8 +59,7 @@ class Offer:
                     self._rows[row.key] = row
                 return
             self._named[row.key] = row
-            if len(self._named) > KEPT_NAMES:
-                del self._named[next(iter(self._named))]
+            self._forget()
 
     def choices(self) -> list[tuple[str, str]]:
         """(label, key) of each, with the size of what must be downloaded first."""
@@ -66,11 +68,27 @@ class Offer:
 
     def own(self, key: str) -> Own | None:
         """How a network of one's own is loaded; None of others."""
-        return self._own if key == OWN else None
+        return self._own.get(key)
+
+    def bring(self, own: Own) -> str:
+        """Offer another; return its key. The ones brought last are kept."""
+        with self._lock:
+            key = f"{OWN}-{next(self._numbers)}"
+            self._own[key], self._named[key] = own, ModelSpec(key, own.label, "", {}, None)
+            self._forget()
+        return key
 
     def options(self, key: str) -> list[str]:
         """By which the command line takes a model."""
-        return [*self._own.options] if key == OWN and self._own is not None else ["--model", key]
+        own = self.own(key)
+        return ["--model", key] if own is None else [*own.options]
+
+    def _forget(self) -> None:
+        """Those that were named first, if there are too many; with the lock held."""
+        while len(self._named) > KEPT_NAMES:
+            gone = next(iter(self._named))
+            del self._named[gone]
+            self._own.pop(gone, None)
 
 
 def _label(row: ModelSpec) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from iscam.engine import HEADS
 from iscam.methods import DEFAULT_METHODS
 from iscam.models import ModelSpec
 from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS
@@ -27,7 +28,8 @@ class Page:
     """The components that events read or write.
 
     `ask` and `look` are named as the parameters of `checks.question` and `checks.look`; `work` are the buttons, the
-    status line and the question about the classes in words; `tabs` and `parts` are by the keys of the tabs.
+    status line and the question about the classes in words; `tabs` and `parts` are by the keys of the tabs; `bring` is
+    where weights may be brought, empty where they may not, named as the parameters of `checks.own`.
     """
 
     ask: Parts
@@ -35,14 +37,17 @@ class Page:
     work: Parts
     tabs: Mapping[str, gr.Tab]
     parts: Mapping[str, TabParts]
+    bring: Parts
 
 
-def lay_out(models: Choices, row: ModelSpec, faces: Mapping[str, Face]) -> Page:
-    """Put everything on the page, with the model of `row` chosen among `models`; to be called inside `gr.Blocks`."""
+def lay_out(models: Choices, row: ModelSpec, faces: Mapping[str, Face], uploads: bool) -> Page:
+    """Put everything on the page, with the model of `row` chosen among `models`, and with `uploads` a
+    place for weights; to be called inside `gr.Blocks`."""
     gr.HTML(HEADING, elem_id="heading", apply_default_css=False)
     with gr.Row(elem_id="page", equal_height=False):
         with gr.Column(scale=4, min_width=330, elem_id="question"):
             ask, asked = _question(models, row)
+            bring = _bring() if uploads else {}
         with gr.Column(scale=11, min_width=330, elem_id="answer"):
             work, look = _work() | asked, _look()
             tabs, parts = {}, {}
@@ -50,7 +55,7 @@ def lay_out(models: Choices, row: ModelSpec, faces: Mapping[str, Face]) -> Page:
                 for key, face in faces.items():
                     with gr.Tab(face.title, render_children=face.early) as tabs[key]:
                         parts[key] = face.lay_out()
-    return Page(ask, look, work, tabs, parts)
+    return Page(ask, look, work, tabs, parts, bring)
 
 
 def _question(models: Choices, row: ModelSpec) -> tuple[Parts, Parts]:
@@ -104,6 +109,18 @@ def _question(models: Choices, row: ModelSpec) -> tuple[Parts, Parts]:
         "engine": engine,
     }
     return ask, {"asked": asked}
+
+
+def _bring() -> Parts:
+    """Where a visitor brings weights of a network of their own."""
+    with gr.Accordion("Your own weights", open=False, elem_id="bring"):
+        return {
+            "weights": gr.File(label="Weights", file_types=[".safetensors"], height=110, elem_id="weights"),
+            "arch": gr.Textbox(label="Architecture", placeholder="resnet50"),
+            "labels": gr.Textbox(label="Classes", placeholder="one a line; numbered if empty", lines=3, max_lines=8),
+            "head": gr.Radio(list(HEADS), value=next(iter(HEADS)), label="A photo is of one class, or of several"),
+            "take": gr.Button("Use these weights", elem_id="take"),
+        }
 
 
 def _work() -> Parts:
