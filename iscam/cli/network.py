@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
 
 from iscam.models import DEFAULT_MODEL, MODELS, load_model
 from iscam.notes import refusal
@@ -13,8 +17,9 @@ from iscam.notes import refusal
 from .files import complain
 
 if TYPE_CHECKING:
-    from iscam.models import LoadedModel
+    from tqdm import tqdm
 
+from iscam.models import LoadedModel
 
 OWN = ("arch", "checkpoint", "labels", "input_size", "mean", "std", "head")  # options of a network of one's own
 
@@ -62,11 +67,29 @@ def own_options(options: argparse.Namespace) -> list[str]:
 
 def load(options: argparse.Namespace) -> LoadedModel:
     """The model of the options. Raises ValueError, a sentence, if one of the methods cannot serve it."""
-    model = load_model(**wanted(options), device=options.device)
-    _refuse(options.methods, model.label, model.head_layer, options.layer or model.layer)
+    with fetching(options.model or DEFAULT_MODEL) as progress:
+        model = load_model(**wanted(options), device=options.device, progress=progress)
+    _refuse(options.methods, model.label, model.head_layer, model.find_layer(options.layer))
     for note in model.notes:
         complain(note)
     return model
+
+
+@contextmanager
+def fetching(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar of bytes on a terminal, from when some arrive."""
+    with ExitStack() as stack:
+        bars: list[Any] = []
+
+        def shown(done: int, total: int) -> None:
+            if not bars:
+                bar = tqdm(
+                    desc=name, total=total, unit="B", unit_scale=True, leave=False, disable=not sys.stderr.isatty()
+                )
+                bars.append(stack.enter_context(bar))
+            bars[0].update(done - bars[0].n)
+
+        yield shown
 
 
 def _refuse(methods: Sequence[str], label: str, head_layer: str | None, layer: str) -> None:

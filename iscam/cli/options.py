@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from iscam.engine import HEADS, check_device
 from iscam.methods import DEFAULT_METHODS, METHODS
-from iscam.models import BUNDLED, DEFAULT_MODEL, FORMS, LITE, MODELS, check_key
+from iscam.models import BUNDLED, DEFAULT_MODEL, LITE, MODELS, WORDS, check_key
 from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS
 from iscam.project import EXAMPLES
 from iscam.settings import DEFAULT_ENGINE, DEFAULT_SAMPLES, ENGINES, MAX_SAMPLES, WEIGHTINGS, nearest
@@ -27,6 +27,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = whole.add_subparsers(dest="command", required=True)
     _add_explain(commands.add_parser("explain", help="explain photos: a figure, the maps and a record for each"))
     listing = commands.add_parser("models", help="list the models with their layers")
+    listing.add_argument("name", nargs="?", type=_model, metavar="KEY", help="of this model alone, which is loaded")
     listing.add_argument("--json", action="store_true", help="for programs")
     _add_benchmark(commands.add_parser("benchmark", help="how fast the maps are on this machine, and how exact"))
     _add_evaluate(commands.add_parser("evaluate", help="how faithful the maps are, over a folder of photos"))
@@ -86,7 +87,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 
 def add_network(parser: argparse.ArgumentParser) -> None:
     """Which network, of the table or of one's own; see `network.check_network` and `network.wanted`."""
-    known = f"default {DEFAULT_MODEL}; see `models`; or {FORMS}"
+    known = f"default {DEFAULT_MODEL}; see `models`; or any network as {WORDS}, where hf: is for those of transformers"
     parser.add_argument("--model", type=_model, metavar="KEY", help=known)
     parser.add_argument("--arch", help="the torchvision architecture of --checkpoint, or photo11")
     parser.add_argument("--checkpoint", type=Path, help="your own weights (.safetensors, or a torch state dict)")

@@ -4,8 +4,8 @@ from .layers import linear_head as linear_head
 from .loaded import LoadedModel as LoadedModel
 from .loading import check_key as check_key
 from .loading import load_model as load_model
-from .names import FORMS as FORMS
-from .names import TIMM as TIMM
+from .named import missing_bytes as missing_bytes
+from .names import WORDS as WORDS
 from .preparation import Preparation as Preparation
 from .table import BUNDLED as BUNDLED
 from .table import DEFAULT_MODEL as DEFAULT_MODEL

@@ -1,103 +1,148 @@
-"""Networks from the Hugging Face Hub, into its own cache (`HF_HOME` moves it): what is there is used without a network."""
+"""Files of the Hugging Face Hub, from its cache or fetched into it: within limits of size and time, and until it is stopped.
+
+The cache is huggingface_hub's own (`HF_HOME`); `HF_HUB_OFFLINE` is heeded. Nobody's token is sent, so only what is public is
+had. No torch here.
+"""
 
 from __future__ import annotations
 
-import io
-import shutil
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import httpx
-from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-)
-from huggingface_hub.utils.tqdm import tqdm
+FETCH_SECONDS = 300.0  # for all files of a network
+ASK_SECONDS = 30.0  # for their sizes
+LARGEST_WEIGHTS = 10**9  # bytes
+LARGEST_CONFIG = 5 * 10**6  # bytes; ImageNet's 21,841 names take 2 million
+CONFIG, WEIGHTS, PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
+LIMITS = {CONFIG: LARGEST_CONFIG, WEIGHTS: LARGEST_WEIGHTS, PREPROCESSOR: LARGEST_CONFIG}
+TICK = 0.25  # seconds after which progress is told again, so that it may stop what stands still
+GRACE = 5.0  # seconds for the program that fetches to end by itself
 
-from .download import FETCH_SECONDS, Progress
-from .names import CONFIG, PREPARATION, WEIGHTS
-
-MAX_BYTES = 10**9  # of weights
-SPARE_BYTES = 10**9  # that must be left on the disk
+Progress = Callable[[int, int], None]
+News = dict[str, str | int]
 
 
-def cached_repository(repository: str) -> Path | None:
-    """The folder of a repository that is in the cache, else None."""
-    found = [try_to_load_from_cache(repository, name) for name in (CONFIG, WEIGHTS)]
-    return Path(str(found[0])).parent if all(isinstance(each, str) for each in found) else None
+def fetch(repo: str, files: tuple[str, ...], progress: Progress | None = None) -> Path:
+    """The folder of the cache that has these files of a public repository, fetched if it lacks some.
 
-
-def fetch_repository(repository: str, progress: Progress | None = None) -> Path:
-    """The folder of a repository, ORG/NAME, downloaded if it is not in the cache; `progress` may raise to stop that.
+    Args:
+        repo: `ORG/NAME`.
+        files: keys of LIMITS.
+        progress: called with the bytes that have arrived and those that are needed, at least every quarter of a second; what it
+            raises stops the download, of which nothing is left.
 
     Raises:
-        OSError: it cannot be had, is too large, or takes longer than FETCH_SECONDS; one sentence.
+        ValueError: there is no such repository, it lacks a file, or one is too large; one sentence.
+        OSError: they could not be fetched within FETCH_SECONDS; one sentence.
     """
-    if (folder := cached_repository(repository)) is not None:
-        return folder
-    watched = _watched(progress, time.monotonic() + FETCH_SECONDS)
-    constants.HF_HUB_DISABLE_XET = True  # its transfers heed neither a time limit nor a stop
+    done, total = 0, 0
+    with closing(_ask(repo, files, True, FETCH_SECONDS)) as heard:
+        for news in heard:
+            if "folder" in news:
+                return Path(str(news["folder"]))
+            done, total = int(news.get("done", done)), int(news.get("total", total))
+            if progress is not None and total:
+                progress(done, total)
+    raise _failed(repo, "it ended early")
+
+
+def missing(repo: str, files: tuple[str, ...]) -> int | None:
+    """How many bytes of these files would be fetched; None if they are here. Raises as `fetch` does."""
+    with closing(_ask(repo, files, False, ASK_SECONDS)) as heard:
+        for news in heard:
+            if "folder" in news:
+                return None
+            if "total" in news:
+                return int(news["total"])
+    raise _failed(repo, "it ended early")
+
+
+def _ask(repo: str, files: tuple[str, ...], wanted: bool, seconds: float) -> Generator[News, None, None]:
+    """What the program that fetches tells, and nothing at each tick; it has ended when this is closed.
+
+    Raises:
+        ValueError, OSError: what it tells of a problem; it took too long.
+    """
+    asked = {"repo": repo, "files": {file: LIMITS[file] for file in files}, "fetch": wanted}
+    switched = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # Xet's downloads could not be counted
+    give_up = time.monotonic() + seconds
+    program = subprocess.Popen(
+        [sys.executable, "-P", str(Path(__file__).with_name("courier.py")), json.dumps(asked)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | switched,
+    )
+    told: queue.Queue[bytes] = queue.Queue()
+    listener = threading.Thread(target=_listen, args=(program, told), daemon=True)
+    listener.start()
     try:
-        told = hf_hub_download(repository, WEIGHTS, dry_run=True)
-        _require_room(repository, told.file_size or 0)
-        config = hf_hub_download(repository, CONFIG)
-        with suppress(EntryNotFoundError):  # timm's networks have none
-            hf_hub_download(repository, PREPARATION)
-        hf_hub_download(repository, WEIGHTS, tqdm_class=watched)
-    except RepositoryNotFoundError as error:
-        raise OSError(f"There is no public repository {repository} on the Hugging Face Hub: check its name.") from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, httpx.HTTPError, TimeoutError) as error:
-        raise OSError(
-            f"{repository} is not in the cache and could not be downloaded ({_reason(error)}): where it is as a folder, "
-            "name that, as local-dir:FOLDER."
-        ) from error
-    except EntryNotFoundError as error:
-        raise OSError(
-            f"{repository} has no {WEIGHTS} with a {CONFIG}: weights in other forms, which may run code, are not read."
-        ) from error
-    except HfHubHTTPError as error:
-        raise OSError(f"{repository} could not be downloaded ({_reason(error)}).") from error
-    return Path(config).parent
-
-
-def _require_room(repository: str, size: int) -> None:
-    if size > MAX_BYTES:
-        raise OSError(f"The weights of {repository} have {size / 1e6:.0f} MB: at most {MAX_BYTES / 1e6:.0f} are taken.")
-    place = Path(constants.HF_HUB_CACHE)
-    while not place.exists():
-        place = place.parent
-    if shutil.disk_usage(place).free < size + SPARE_BYTES:
-        raise OSError(f"There is no room on the disk for the {size / 1e6:.0f} MB of {repository}.")
-
-
-def _watched(progress: Progress | None, give_up: float) -> Any:
-    """A progress bar that draws nothing and ends what takes too long."""
-
-    class Watched(tqdm):
-        def __init__(self, *given: Any, **named: Any) -> None:
-            super().__init__(*given, **named | {"file": io.StringIO(), "disable": False})  # type: ignore[no-untyped-call]
-
-        def update(self, n: float | None = 1) -> bool | None:
+        while True:
             if time.monotonic() > give_up:
-                raise TimeoutError(f"it took longer than {FETCH_SECONDS:.0f} s")
-            drawn: bool | None = super().update(n)
-            if progress is not None:
-                progress(int(self.n), int(self.total or 0))
-            return drawn
+                raise _failed(repo, f"it took longer than {seconds:.0f} s")
+            try:
+                line = told.get(timeout=max(0.0, min(TICK, give_up - time.monotonic())))
+            except queue.Empty:
+                yield {}
+                continue
+            if not line:
+                return
+            news = json.loads(line)
+            if "problem" in news:
+                raise _problem(repo, news["problem"], news["about"])
+            yield news
+    finally:
+        assert program.stdin is not None and program.stdout is not None
+        program.stdin.close()
+        try:
+            program.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            program.kill()
+            program.wait()
+        listener.join()
+        program.stdout.close()
 
-    return Watched
+
+def _listen(program: subprocess.Popen[bytes], told: queue.Queue[bytes]) -> None:
+    """Hand on the lines of a program, and an empty one when it has ended."""
+    assert program.stdout is not None
+    for line in program.stdout:
+        told.put(line)
+    told.put(b"")
 
 
-def _reason(error: Exception) -> str:
-    """In a few words; the Hub's own sentences have several lines."""
-    if isinstance(error, OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE is set"
-    if isinstance(error, LocalEntryNotFoundError):
-        return "there is no connection"
-    return str(error).strip().splitlines()[0].rstrip(".:") if str(error).strip() else type(error).__name__
+def _problem(repo: str, kind: str, about: str) -> ValueError | OSError:
+    """A problem in a sentence."""
+    if kind == "absent":
+        return ValueError(
+            f"There is no public repository {repo} on the Hugging Face Hub: check the name, or download it yourself "
+            "and name the folder as local-dir:FOLDER."
+        )
+    if kind == "lacks" and about == WEIGHTS:
+        return ValueError(
+            f"{repo} has no {WEIGHTS}, and weights in other files, such as pickles, are not opened: choose another network."
+        )
+    if kind == "lacks":
+        return ValueError(f"{repo} has no {about}, so it does not say what its network is: choose another one.")
+    if kind == "large":
+        file, size, most = about.split(":")
+        return ValueError(
+            f"{file} of {repo} has {int(size) / 1e6:,.0f} MB, and at most {int(most) / 1e6:,.0f} MB are fetched: "
+            "choose a smaller network."
+        )
+    return _failed(repo, about)
+
+
+def _failed(repo: str, reason: str) -> OSError:
+    return OSError(
+        f"The network {repo} is not in the cache of the Hugging Face Hub and could not be fetched ({reason}): try again "
+        "when the Hub can be reached, or use the bundled model photo11."
+    )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iscam.engine import HEADS, check_device, find_device
 
-from .names import FORMS, check_name, is_stored
+from .names import WORDS, is_named
 from .table import BUNDLED, DEFAULT_MODEL, LITE, MODELS
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def load_model(
     std: tuple[float, float, float] | None = None,
     device: str = "cpu",
     head: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> LoadedModel:
     """A model of the MODELS table, of timm, of the Hugging Face Hub or in a folder, or your own checkpoint of a torchvision
     architecture.
@@ -39,6 +41,7 @@ def load_model(
         input_size, mean, std: how the checkpoint's network was fed, if not as torchvision feeds the architecture.
         head: what the checkpoint's outputs mean: `softmax`, a photo is of one class (the default, because the shape cannot
             tell), or `sigmoid`, it may be of several. A single output is that of a class and its absence in any case.
+        progress: called, while files of the Hub are fetched, with the bytes that are here and all; what it raises stops that.
         device: `cpu`, `cuda`, `cuda:0` or another number, `mps`, or `auto`, which is a GPU if torch can use one here.
 
     Raises:
@@ -67,18 +70,18 @@ def load_model(
 
     device = find_device(device)
     if arch is None or checkpoint is None:
-        return _load_named(key, device)
+        return _load_named(key, device, progress)
     return load_checkpoint(arch, Path(checkpoint), labels, input_size, mean, std, device, head or "softmax")
 
 
-def _load_named(key: str, device: str) -> LoadedModel:
+def _load_named(key: str, device: str, progress: Callable[[int, int], None] | None) -> LoadedModel:
     from .lite import load_lite
+    from .named import load_named
     from .photo11 import load_bundled
-    from .stored import load_stored
     from .torchvision import load_torchvision
 
-    if is_stored(key):
-        return load_stored(key, device)
+    if is_named(key):
+        return load_named(key, device, progress)
     if key == LITE:
         return load_lite(device)
     return load_bundled(device) if key == BUNDLED else load_torchvision(MODELS[key], device)
@@ -86,7 +89,5 @@ def _load_named(key: str, device: str) -> LoadedModel:
 
 def check_key(key: str) -> None:
     """Raises ValueError, a sentence, if no model is called so."""
-    if is_stored(key):
-        check_name(key)
-    elif key not in MODELS:
-        raise ValueError(f"There is no model {key!r}: choose one of {', '.join(MODELS)}, or a name like {FORMS}.")
+    if key not in MODELS and not is_named(key):
+        raise ValueError(f"There is no model {key!r}: choose one of {', '.join(MODELS)}, or {WORDS}.")

@@ -1,162 +1,222 @@
-"""A network in a folder as the Hub stores it: `config.json` says which it is, `model.safetensors` has its weights.
-
-What the configuration says is taken only where it is a number or a plain word: nothing in it is run, and no other file is read
-because of it.
-"""
+"""A folder as the Hugging Face Hub stores one of timm's networks: config.json and model.safetensors. Nothing in it is run."""
 
 from __future__ import annotations
 
 import inspect
 import math
-import re
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from PIL import Image
+from torch import Tensor, nn
 
-from iscam.engine import UNFIT
+from iscam.images import Geometry
 
-from .adoption import adopt
+from .architectures import imagenet_categories
 from .checkpoint import fill, read_checkpoint
-from .configuration import class_names, colours, number, read_json
-from .download import Progress
-from .hub import fetch_repository
-from .loaded import LoadedModel
-from .names import CONFIG, FOLDER, PREPARATION, TIMM, WEIGHTS
-from .transformed import of_transformers
+from .config import MOST_CLASSES, SIDES, Feed, arguments, choice, feed_of, labels, mapping, number, whole
+from .describe import describe, probe_of
+from .hub import WEIGHTS
+from .layers import find_layers
+from .loaded import LoadedModel, numbered
+from .reading import UNREADABLE
 
-CROPS = {"center": "center", "squash": "squash"}  # what timm calls them
-
-
-def load_stored(name: str, device: str) -> LoadedModel:
-    """The network of a name as in `names`.
-
-    Raises:
-        ValueError: it is none that can be built; one sentence.
-        OSError: it cannot be had; one sentence.
-    """
-    folder = folder_of(name)
-    label = folder.resolve().name if name.startswith(FOLDER) else name.rpartition(":")[2]
-    for file in (CONFIG, WEIGHTS):
-        if not (folder / file).is_file():
-            raise OSError(f"There is no {file} in {folder}: such a folder has {CONFIG} and {WEIGHTS}.")
-    config = read_json(folder / CONFIG)
-    if "architecture" in config:
-        model = _of_timm(config, folder, label, device)
-    elif "model_type" in config:
-        preparation = read_json(folder / PREPARATION) if (folder / PREPARATION).is_file() else {}
-        model = of_transformers(config, preparation, folder, label, device)
-    else:
-        raise ValueError(f"{CONFIG} of {label} is neither timm's, with an architecture, nor of transformers.")
-    return replace(model, spec=replace(model.spec, key=name), weights_file=folder / WEIGHTS)
+FITS = {"center": "center", "squash": "squash", "border": "pad"}  # timm's words for what Geometry calls so
+# What timm's maker of networks takes for itself, or hands to what fetches, loads or wraps: never set by a config
+KEPT = {"features_only", "feature_cls", "feature_cfg", "out_indices", "device", "dtype", "pruned", "cfg", "model_cfg"}
+# What makers of networks raise on arguments that make no sense
+FAILURES = (*UNREADABLE, ArithmeticError, MemoryError, RecursionError)
+SPARE = 1_000_000  # numbers that a network may have beyond twice those of its file
 
 
-def folder_of(name: str, progress: Progress | None = None) -> Path:
-    """Where a network is, which is downloaded if it must be. Raises ValueError and OSError, a sentence, as `load_stored`."""
-    if name.startswith(FOLDER):
-        return Path(name.removeprefix(FOLDER))
-    return fetch_repository(repository_of(name), progress)
+@dataclass(frozen=True)
+class Stored:
+    """What a config says of a network: how it is built and fed, and what its classes are called."""
+
+    architecture: str
+    classes: int
+    arguments: dict[str, Any]
+    fixed: bool
+    feed: Feed
+    categories: tuple[str, ...]
 
 
-def repository_of(name: str) -> str:
-    """ORG/NAME on the Hub. Raises ValueError, a sentence, if timm has no such network."""
-    if not name.startswith(TIMM):
-        return name.partition(":")[2]
-    import timm
+def load_stored(
+    folder: Path, said: Mapping[str, Any], key: str, label: str, device: str, architecture: str | None = None
+) -> LoadedModel:
+    """The network of a folder.
 
-    wanted = name.removeprefix(TIMM)
-    try:
-        known = timm.get_pretrained_cfg(wanted)
-    except RuntimeError:  # no such tag
-        known = None
-    if known is None or not known.hf_hub_id:
-        near = timm.list_pretrained(f"{wanted.partition('.')[0].lower()}*")[:5]
-        hint = f": try {', '.join(TIMM + each for each in near)}" if near else " with weights"
-        raise ValueError(f"timm has no network {wanted!r}{hint}.")
-    found: str = known.hf_hub_id
-    return found
-
-
-def filled(make: Any, file: Path, label: str) -> nn.Module:
-    """The network that `make` builds, with the weights of a file; built without memory first, to see whether they fit.
+    Args:
+        folder: holds `model.safetensors`.
+        said: what its config.json says.
+        key, label: its name, and what it is called for people.
+        architecture: a name of timm's, if not the one that the config says.
 
     Raises:
-        ValueError: it cannot be built, or they do not fit; one sentence.
+        ValueError: the config says what is not sane or not known here, or the weights do not fit it; one sentence.
+        OSError: there are no weights.
     """
+    file = folder / WEIGHTS
+    if not file.is_file():
+        raise OSError(f"There is no {WEIGHTS} in {folder}: weights in other files, such as pickles, are not opened.")
+    stored = read_stored(said, architecture)
     state = read_checkpoint(file)
-    try:
-        with torch.device("meta"):
-            fill(make(), state, label)
-        network: nn.Module = make()
-    except UNFIT as error:
-        if isinstance(error, ValueError) and str(error).startswith(label):
-            raise
-        reason = str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-        raise ValueError(f"{CONFIG} of {label} describes no network that can be built: {reason[:200]}.") from error
-    fill(network, state, label)
-    return network.eval()
+    network = build_stored(stored, state, label)
+    geometry, transforms = feeding(stored.feed)
+    return described(network, key, label, "softmax", stored.categories, geometry, transforms, file, device)
 
 
-def _of_timm(config: dict[str, Any], folder: Path, label: str, device: str) -> LoadedModel:
-    import timm
-
-    name, arguments = config["architecture"], config.get("model_args") or {}
-    if not isinstance(name, str) or not timm.is_model(name):
-        raise ValueError(f"timm {timm.__version__} has no architecture {str(name)[:80]!r}, which {CONFIG} names.")
-    cfg = config.get("pretrained_cfg", config)  # older folders have all on one level
-    if not isinstance(cfg, dict):
-        raise ValueError(f"pretrained_cfg in {CONFIG} holds no settings by name.")
-    classes = int(number(config, "num_classes", 1, 100_000, cfg.get("num_classes")))
-    plain = _plain_arguments(arguments)
-    network = filled(
-        lambda: timm.create_model(name, pretrained=False, num_classes=classes, **plain), folder / WEIGHTS, label
-    )
-    names, described = cfg.get("label_names", config.get("label_names")), config.get("label_descriptions")
-    if isinstance(names, list) and isinstance(described, dict):
-        names = [described.get(each, each) if isinstance(each, str) else each for each in names]
-    size = cfg.get("input_size")
-    if not isinstance(size, list) or len(size) != 3 or size[1] != size[2]:
-        raise ValueError(f"input_size in {CONFIG} must be that of a square: [3, 224, 224].")
-    side, share = int(number({"input_size": size[2]}, "input_size", 16, 1024)), number(cfg, "crop_pct", 0.1, 1, 1.0)
-    mean, std = colours(cfg, "mean", -10), colours(cfg, "std", 1e-3)
-    crop, interpolation = cfg.get("crop_mode", "center"), cfg.get("interpolation", "bilinear")
-    if crop not in CROPS or (crop == "squash" and share < 1):
-        raise ValueError(f"Photos are made square by {str(crop)[:40]!r} in {CONFIG}, which is not known here.")
-    return adopt(
-        network.to(device).to(memory_format=torch.channels_last),
-        categories=class_names(names, classes),
-        input_size=side,
-        resize=math.floor(side / share),
-        mean=mean,
-        std=std,
-        crop=CROPS[crop],
-        interpolation=str(interpolation),
-        label=label,
-    )
-
-
-def _plain_arguments(given: object) -> dict[str, Any]:
-    """What an architecture is built with: numbers, words of letters, and lists of numbers, for none of timm's own arguments.
+def described(
+    network: nn.Module,
+    key: str,
+    label: str,
+    head: str,
+    categories: tuple[str, ...],
+    geometry: Geometry,
+    transforms: Callable[[Image.Image], Tensor],
+    file: Path,
+    device: str,
+) -> LoadedModel:
+    """A filled network with its layers, found as those of any network are.
 
     Raises:
-        ValueError: there is anything else; one sentence.
+        ValueError: it cannot take its input, or gives no maps; one sentence.
     """
+    network.eval()
+    try:
+        spec = find_layers(label, network, probe_of(network, transforms))
+    except AssertionError as error:  # transformers of a fixed size assert it
+        raise ValueError(f"{label} cannot take the input that its config.json says.") from error
+    spec = replace(spec, key=key, head=head)
+    return describe(network, spec, categories, geometry, transforms, file, device)
+
+
+def read_stored(said: Mapping[str, Any], architecture: str | None = None) -> Stored:
+    """What is used of a config of timm's; nothing else of it has any effect.
+
+    Raises:
+        ValueError: something in it is not sane, or not known here; one sentence.
+    """
+    import timm  # seconds that nobody else waits for
+
+    known = mapping(said, "pretrained_cfg") or said  # old ones have no such part
+    name = architecture or said.get("architecture") or known.get("architecture")
+    if not isinstance(name, str) or not timm.is_model(name) or "." in name:
+        raise ValueError(
+            f"The architecture {str(name or '')[:60]!r} in config.json is none of timm's: this library reads those, and image "
+            "classifiers of transformers."
+        )
+    feed = feed_of(known)
+    given = arguments(mapping(said, "model_args"), _kept(), "model_args")
+    classes = whole(said if "num_classes" in said else known, "num_classes", 1, MOST_CLASSES, 1000)
+    if given.pop("num_classes", classes) != classes:
+        raise ValueError("In the network's config model_args has another num_classes than the rest.")
+    if given.get("in_chans", feed.channels) != feed.channels:
+        raise ValueError("In the network's config model_args has another in_chans than input_size.")
+    if isinstance(given.get("img_size"), (int, float)):
+        number(given, "img_size", *SIDES, feed.side)
+    names = said.get("label_names") or known.get("label_names") or said.get("labels") or known.get("labels")
+    told = said.get("label_descriptions") or known.get("label_descriptions")
+    usual = imagenet_categories() if classes == 1000 else numbered(classes)
+    fixed = choice(
+        {"fixed_input_size": str(known.get("fixed_input_size", False))}, "fixed_input_size", ("True", "False"), ""
+    )
+    return Stored(name, classes, given, fixed == "True", feed, labels(names, told, classes) or usual)
+
+
+def _kept() -> set[str]:
+    """The names of arguments that a config may not set."""
+    import timm
+    from timm.models import build_model_with_cfg, load_pretrained
+
+    makers: tuple[Callable[..., object], ...] = (timm.create_model, build_model_with_cfg, load_pretrained)
+    return (KEPT | {name for maker in makers for name in inspect.signature(maker).parameters}) - {
+        "num_classes",
+        "in_chans",
+    }
+
+
+def build_stored(stored: Stored, state: dict[str, Tensor], label: str) -> nn.Module:
+    """The network, filled with a file's tensors: by their names, or else as timm reads old ones of the architecture.
+
+    It is built without numbers first, and not at all if it had many more of them than the file.
+
+    Raises:
+        ValueError: the config describes no network of timm's, or the tensors are not those of it; one sentence.
+    """
+    with torch.device("meta"):
+        outline = _create(stored, label).state_dict()
+    require_like(outline, state, label)
+    network = _create(stored, label)
+    try:
+        fill(network, state, WEIGHTS)
+    except ValueError:
+        try:
+            return _create(stored, label, dict(state))
+        except ValueError:
+            pass
+        raise
+    return network
+
+
+def require_like(outline: Mapping[str, Tensor], state: Mapping[str, Tensor], label: str) -> None:
+    """Raises ValueError, one sentence, if a network has many more numbers than the file that is to fill it."""
+    wanted, found = (sum(tensor.numel() for tensor in tensors.values()) for tensors in (outline, state))
+    if wanted > 2 * found + SPARE:
+        raise ValueError(
+            f"config.json describes a network of {wanted:,} numbers, but {WEIGHTS} of {label} has {found:,}: fetch both again."
+        )
+
+
+def _create(stored: Stored, label: str, state: dict[str, Tensor] | None = None) -> nn.Module:
+    """By timm, without its own weights. Raises ValueError, one sentence, if it cannot."""
     import timm
 
-    refused = {*inspect.signature(timm.create_model).parameters, "pretrained_strict", "features_only", "file"}
-    if not isinstance(given, dict) or len(given) > 64:
-        raise ValueError(f"model_args in {CONFIG} holds no settings by name.")
-    for name, value in given.items():
-        if name in refused or not re.fullmatch(r"[a-z][a-z0-9_]{0,60}", name) or not _is_plain(value):
-            raise ValueError(f"model_args in {CONFIG} has {name[:60]!r}, which is not taken from a file.")
-    return dict(given)
+    feed = asdict(stored.feed)
+    overlay = {name: feed[name] for name in ("mean", "std", "crop_pct", "crop_mode", "interpolation")} | {
+        "input_size": (stored.feed.channels, stored.feed.side, stored.feed.side),
+        "fixed_input_size": stored.fixed,
+        "num_classes": stored.classes,
+        "label_offset": None,
+        "custom_load": False,
+        "state_dict": state,
+        "source": "",  # with these five, nothing but the tensors that are given can be loaded
+        "url": None,
+        "file": None,
+        "hf_hub_id": None,
+        "hf_hub_filename": None,
+    }
+    options = stored.arguments | ({"in_chans": 1} if stored.feed.channels == 1 else {})
+    try:
+        network: nn.Module = timm.create_model(
+            stored.architecture,
+            pretrained=state is not None,
+            pretrained_cfg_overlay=overlay,
+            num_classes=stored.classes,
+            **options,
+        )
+    except FAILURES as error:
+        raise ValueError(
+            f"The config.json of {label} describes no {stored.architecture} that timm could build: use another one."
+        ) from error
+    return network
 
 
-def _is_plain(value: object) -> bool:
-    if isinstance(value, list):
-        return len(value) <= 64 and all(isinstance(each, (bool, int, float)) and _is_plain(each) for each in value)
-    if isinstance(value, str):
-        return re.fullmatch(r"[a-z0-9_]{1,40}", value) is not None
-    return value is None or (isinstance(value, (bool, int, float)) and abs(value) <= 100_000)
+def feeding(feed: Feed) -> tuple[Geometry, Callable[[Image.Image], Tensor]]:
+    """Which part of a photo is seen, and timm's own transforms, grey ones for a network of one channel."""
+    from timm.data.transforms_factory import create_transform
+    from torchvision.transforms import Compose, Grayscale
+
+    made: Callable[[Image.Image], Tensor] = create_transform(
+        input_size=(feed.channels, feed.side, feed.side),
+        interpolation=feed.interpolation,
+        mean=feed.mean,
+        std=feed.std,
+        crop_pct=feed.crop_pct,
+        crop_mode=feed.crop_mode,
+    )
+    geometry = Geometry(math.floor(feed.side / feed.crop_pct), feed.side, feed.interpolation, FITS[feed.crop_mode])
+    return geometry, made if feed.channels == 3 else Compose([Grayscale(), made])

@@ -10,11 +10,12 @@ from .architectures import build, cut_by, default_geometry, imagenet_categories
 from .checkpoint import read_checkpoint
 from .describe import describe
 from .download import Progress, fetch
+from .hub import WEIGHTS
 from .loaded import LoadedModel
-from .names import WEIGHTS, is_stored
+from .named import folder_of
+from .names import is_named
 from .packaged import packaged_weights
 from .preprocessing import MEAN, STD, make_transforms
-from .stored import folder_of
 from .table import LITE, ModelSpec
 from .weights import FILES, cache_folder
 
@@ -47,7 +48,7 @@ def ensure_weights(key: str, progress: Progress | None = None) -> Path:
     Raises:
         OSError: it could not be downloaded, or its package is missing; one sentence.
     """
-    if is_stored(key):
+    if is_named(key):
         return folder_of(key, progress) / WEIGHTS
     if key == LITE:
         return packaged_weights()

@@ -36,6 +36,7 @@ from iscam.models.bundled.network import CATEGORIES
 from iscam.models.photo11 import BUNDLED_WEIGHTS
 from iscam.show import export
 from tests.conftest import ROOT
+from tests.models.test_stored import make, store
 
 Line = Callable[..., tuple[int, str, str]]
 SUFFIXES = (".iscam.json", ".iscam.npz", ".iscam.png")
@@ -440,6 +441,11 @@ WRONG: dict[str, tuple[list[str], Iterable[str]]] = {
     "unknown method": (["--methods", "cam,gradcam"], ["gradcam", *METHODS]),
     "no method": (["--methods", " , "], ["at least one method"]),
     "unknown model": (["--model", "resnet19"], MODELS),
+    "a name with a space": (["--model", "timm/a b"], ["timm/NAME"]),
+    "a repository without its owner": (["--model", "hf:resnet-50"], ["hf:ORG/NAME"]),
+    "a name that leads elsewhere": (["--model", "hf-hub:a/.."], ["hf-hub:ORG/NAME"]),
+    "labels of a name": (["--model", "timm/resnet18", "--labels", "x.txt"], ["--labels", "--arch", "--checkpoint"]),
+    "a name and a checkpoint": (["--model", "hf:a/b", "--arch", "resnet18"], ["--model", "--arch", "--checkpoint"]),
     "unknown path": (["--path", "round"], ["cumulative", "linear"]),
     "unknown weighting": (["--weighting", "loud"], ["probability", "logit"]),
     "unknown engine": (["--engine", "steam"], ["exact"]),
@@ -841,6 +847,29 @@ def test_names_without_unicode_and_terminals_without_letters(tmp_path: Path) -> 
     assert complaints.startswith("b?d.jpg: ")
     assert names(tmp_path / "out") == files_of("Ünïcödé", odd.stem)
     assert record_of(tmp_path / "out", odd.stem)["photo"] == odd.name
+
+
+@pytest.mark.usefixtures("no_figure")
+def test_a_network_of_a_folder_is_explained_and_listed(
+    tmp_path: Path, explain: Line, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the name that was given, which the record has; its layers are known when it is loaded."""
+    folder = store(tmp_path / "my net", make(), label_names=["a", "b", "c", "d", "e"])
+    photo, name = picture(tmp_path / "a.jpg"), f"local-dir:{folder}"
+    code, said, complaints = explain(photo, "--model", name, "--target", "c", "--out", tmp_path / "out")
+    assert (code, complaints) == (0, "")
+    assert "my net sees photos" in said
+    record = record_of(tmp_path / "out", "a")
+    assert record["model"] == name
+    assert record["weights_sha256"] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    code, _, complaints = explain(photo, "--model", name, "--layer", "layer9", "--out", tmp_path / "none")
+    assert code == 2 and is_one_sentence(complaints)
+    assert "layer9" in complaints and "layer4" in complaints
+    assert main(["models", name, "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["key"], row["label"], row["layer"]) == (name, "my net", "layer4")
+    code, _, complaints = explain(photo, "--model", f"local-dir:{tmp_path}", "--out", tmp_path / "none")
+    assert code == 2 and is_one_sentence(complaints)
 
 
 @pytest.mark.shared

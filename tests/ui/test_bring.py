@@ -57,7 +57,7 @@ def test_they_are_the_model_now(events: Events, weights: dict[str, str]) -> None
     )
     assert state[page.ask["model"]] == "own-1"
     state = Watcher(events.maps.explain(asked(events, {"path": str(PHOTO)}, model="own-1"), visitor())).finished()
-    assert "map for kind of cat" in shown(state[page.maps["grad-cam"]])
+    assert f"map for kind of {CATEGORIES[0]}" in shown(state[page.maps["grad-cam"]])
     (export,) = events.tabs.opened("export")(asked(events, {"path": str(PHOTO)}, model="own-1"), visitor())
     command = export[page.shelf["command"]]
     assert " --arch photo11 --checkpoint mine.safetensors --labels labels.txt " in command and "/" not in command

@@ -28,8 +28,8 @@ from iscam.ui.done.order import Order
 from iscam.ui.done.question import Question
 from iscam.ui.done.worker import Worker
 from iscam.ui.seen.shown import Line
-from tests.models.test_hub import Hub
-from tests.models.test_stored import store, timm_config
+from tests.hub_server import Server
+from tests.models.test_stored import store
 
 from .stand_in import PATIENCE, StandIn, Watcher, asked, page_of, shown, told, visitor
 
@@ -124,17 +124,16 @@ def typed(hire: Callable[..., Worker]) -> Events:
     return asyncio.run(inside_a_loop())
 
 
-def test_a_name_of_timms_is_taken(typed: Events, served: type[Hub]) -> None:
-    cfg = {"input_size": [3, 64, 64], "label_names": None}
-    config = timm_config(architecture="resnet18", num_classes=1000, cfg=cfg)
-    store(served.root / "timm" / "resnet18.a1_in1k", timm.create_model("resnet18"), config)
+def test_a_name_of_timms_is_taken(typed: Events, server: Server, tmp_path: Path) -> None:
+    folder = store(tmp_path / "net", timm.create_model("resnet18"), num_classes=1000)
+    server.repos["timm/resnet18.a1_in1k"] = {file.name: file.read_bytes() for file in folder.iterdir()}
     parts, name = page_of(typed), "timm/resnet18"
     ask = partial(asked, typed, {"path": str(PHOTO)}, against=-1, methods=["grad-cam"], model=name)
     Watcher(typed.maps.open(visitor())).finished()
     watcher = Watcher(typed.maps.new_model(ask(), visitor()))
     state = watcher.finished()
-    assert f"What {name} sees" in shown(state[parts.predictions]) and state[parts.ask["layer"]] == "layer4"
-    assert (name, name) in typed.desk.worker.offer.choices()
+    assert "What resnet18 sees" in shown(state[parts.predictions]) and state[parts.ask["layer"]] == "layer4"
+    assert ("resnet18", name) in typed.desk.worker.offer.choices()
     state = Watcher(typed.maps.explain(ask(layer="layer3", target=3), visitor())).finished()
     assert "map for tiger shark" in shown(state[parts.maps["grad-cam"]])
     with pytest.raises(gr.Error, match="no such layer"):
@@ -150,7 +149,7 @@ def test_other_names_are_refused_and_the_box_goes_back(typed: Events, name: obje
     values = asked(typed, {"path": str(PHOTO)}, model=name)
     updates = typed.maps.new_model(values, visitor())
     assert next(updates) == {page_of(typed).ask["model"]: "photo11"}
-    with pytest.raises(gr.Error, match=r"such model|no name"):
+    with pytest.raises(gr.Error, match=r"such model|none of a network"):
         next(updates)
 
 
@@ -159,7 +158,7 @@ def test_a_name_that_timm_has_not_leaves_the_bundled_model(typed: Events, monkey
     monkeypatch.setattr(gr, "Warning", lambda words, duration=None: said.append(words))
     values = asked(typed, {"path": str(PHOTO)}, model="timm/resnet5", against=-1)
     state = Watcher(typed.maps.new_model(values, visitor())).finished()
-    assert "timm has no network 'resnet5'" in said[0] and "What photo11 sees" in shown(
+    assert "There is no network 'resnet5' in timm" in said[0] and "What photo11 sees" in shown(
         state[page_of(typed).predictions]
     )
 

@@ -51,6 +51,11 @@ def load_explainer(key: str) -> Explainer:
     return iscam.Explainer(models.load_model(key, device="auto"))
 
 
+def fetch_weights(key: str, progress: Callable[[int, int], None]) -> object:
+    """Download a model's weights unless they are here. Raises ValueError and OSError, a sentence."""
+    return models.ensure_weights(key, progress)
+
+
 def load_own(key: str, own: Own) -> Explainer:
     """A network of one's own, under the key by which it is on offer.
 
@@ -71,7 +76,7 @@ class Bench:
     def __init__(
         self,
         load: Callable[[str], Explainer] = load_explainer,
-        download: Callable[[str, Callable[[int, int], None]], object] = models.ensure_weights,
+        download: Callable[[str, Callable[[int, int], None]], object] = fetch_weights,
     ) -> None:
         self.answers = Answers()
         self._load = load

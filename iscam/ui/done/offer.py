@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from iscam.models import MODELS, TIMM, ModelSpec, check_key, missing_megabytes
+from iscam.models import MODELS, ModelSpec, check_key, missing_megabytes
 
 KEPT_NAMES = 32  # of networks that visitors have named
+TIMM = "timm/"  # how the names begin that visitors may give: of networks that others have looked through
 OWN = "own"  # the key of a network that whoever serves the page has brought
 
 
