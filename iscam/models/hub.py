@@ -19,7 +19,7 @@ from pathlib import Path
 
 FETCH_SECONDS = 300.0  # for all files of a network
 ASK_SECONDS = 30.0  # for their sizes
-LARGEST_WEIGHTS = 10**9  # bytes
+LARGEST_WEIGHTS = 2 * 10**9  # bytes
 LARGEST_CONFIG = 5 * 10**6  # bytes; ImageNet's 21,841 names take 2 million
 CONFIG, WEIGHTS, PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
 LIMITS = {CONFIG: LARGEST_CONFIG, WEIGHTS: LARGEST_WEIGHTS, PREPROCESSOR: LARGEST_CONFIG}

@@ -13,7 +13,8 @@ import safetensors.torch
 import torch
 
 from iscam import Explainer, load_model
-from tests.models.test_hub import REPO, Server, cache, server  # noqa: F401 - fixtures
+from tests.hub_server import Server
+from tests.models.test_hub import REPO
 from tests.models.test_stored import PHOTO, load, logits, photo, refusal, rewrite, store
 from tests.models.test_stored import make as make_timm
 
@@ -175,7 +176,7 @@ def test_without_transformers_it_is_said_what_to_install(tmp_path: Path, monkeyp
     refusal(tmp_path, "pip install transformers", error=OSError)
 
 
-def test_a_classifier_is_fetched_and_the_two_kinds_are_told_apart(tmp_path: Path, server: Server) -> None:  # noqa: F811
+def test_a_classifier_is_fetched_and_the_two_kinds_are_told_apart(tmp_path: Path, server: Server) -> None:
     keep(tmp_path)
     server.repos[REPO] = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     model = load_model(f"hf:{REPO}")

@@ -321,7 +321,8 @@ def test_the_command_writes_a_table_and_a_figure(
 
 def test_a_map_that_has_become_blank_correlates_with_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As CAM's of the astronaut does, whose sum turns negative everywhere: an empty cell, and a gap in the figure."""
-    assert main(["sanity", str(CHELSEA.with_name("astronaut.jpg")), "--methods", "cam", "--out", str(tmp_path)]) == 0
+    asked = ["--model", "photo11", "--methods", "cam", "--out", str(tmp_path)]
+    assert main(["sanity", str(CHELSEA.with_name("astronaut.jpg")), *asked]) == 0
     rows = rows_of(tmp_path / "astronaut.sanity.csv")
     blank = [row["pearson"] == "" for row in rows]
     assert 0 < sum(blank) < len(blank) and blank == [row["spearman"] == "" for row in rows]
@@ -373,12 +374,23 @@ def test_several_photos_are_summed_up_and_no_input_is_overwritten(
 def test_a_contrast_that_is_none_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], told: str
 ) -> None:
-    assert main(["sanity", str(CHELSEA), *options, "--out", str(tmp_path)]) == 2
+    assert main(["sanity", str(CHELSEA), "--model", "photo11", *options, "--out", str(tmp_path)]) == 2
     assert told in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_a_wrong_argument_is_answered_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["sanity", str(CHELSEA), "--methods", "cam", "--layer", "layer1", "--out", str(tmp_path)]
+    asked = [
+        "sanity",
+        str(CHELSEA),
+        "--model",
+        "photo11",
+        "--methods",
+        "cam",
+        "--layer",
+        "layer1",
+        "--out",
+        str(tmp_path),
+    ]
     assert main(asked) == 2
     assert "just before the global pooling" in capsys.readouterr().err and not list(tmp_path.iterdir())
 

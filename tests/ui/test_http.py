@@ -44,6 +44,8 @@ LABELS = (
     "View",
     "By method",
     "With method",
+    "Method",
+    "Models beside the page's",
     "By the map of",
     "Perturbation",
     "Share of the pixels, %",
@@ -51,7 +53,7 @@ LABELS = (
     "Box",
     "Random heads too (slow)",
 )
-TABS = ["is-cam", "grad-cam", "is-cam", "deletion", 25, [], "", False]
+TABS = ["is-cam", "grad-cam", "grad-cam", ["photo11"], "is-cam", "deletion", 25, [], "", False]
 SETTINGS = ["photo11", "layer3", 0, -1, 2, ["grad-cam"], "cumulative", "probability", "fast"]
 
 

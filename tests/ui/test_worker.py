@@ -127,7 +127,7 @@ def test_background_work_that_waits_stays_behind_visitors_who_come_later(worker:
 def test_what_one_visitor_fetches_stalls_no_other(network: StandIn, hire: Callable[[Bench], Worker]) -> None:
     """A download runs beside the compute process; its job takes its turn when it is there."""
     arrived = threading.Event()
-    worker = hire(Bench(lambda key: network, lambda key: void(arrived.wait(PATIENCE))))  # type: ignore[arg-type,return-value]
+    worker = hire(Bench(lambda key: network, lambda key, progress: void(arrived.wait(PATIENCE))))  # type: ignore[arg-type,return-value]
     slow = worker.submit("ann", deed(lambda task: task.tell("ann's"), model="vgg16"))
     assert told(worker.submit("bob", deed(lambda task: task.tell("bob's")))) == ["bob's"]
     assert not slow._ended
@@ -141,7 +141,7 @@ def test_a_job_that_is_still_fetching_can_be_stopped_and_counts_as_waiting(
     """And what only a visitor who has left wanted is not fetched any more."""
     arrived, fetched = threading.Event(), []
 
-    def download(key: str) -> None:
+    def download(key: str, progress: object) -> None:
         fetched.append(key)
         arrived.wait(PATIENCE)
 
@@ -220,7 +220,7 @@ def test_what_was_being_fetched_when_the_process_died_is_not_lost(
 ) -> None:
     begun, never = threading.Event(), threading.Event()
 
-    def download(key: str) -> None:
+    def download(key: str, progress: object) -> None:
         begun.set()
         never.wait(PATIENCE)
 
