@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from iscam.ui.done.offer import Own
 
 LOCAL = ("127.0.0.1", "localhost", "::1")  # addresses that only this machine reaches
 
 
 def main() -> None:
     """Read the options and serve the page; on Hugging Face Spaces it listens to the outside."""
-    from iscam.cli import add_network, check_network, own_options, wanted
+    from iscam.cli import add_network, check_network
+    from iscam.models import DEFAULT_MODEL
 
     on_spaces = "SPACE_ID" in os.environ
     host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if on_spaces else "127.0.0.1")
@@ -31,15 +37,27 @@ def main() -> None:
             raise ValueError(f"--allow-uploads is for this machine alone: leave it out, or listen at {LOCAL[0]}.")
     except ValueError as error:
         parser.error(str(error))
-    arguments = wanted(options)
+    own = own_of(options)
 
-    from iscam.ui.done.offer import Own
     from iscam.ui.serve import serve
 
-    own = None
+    serve(options.host, options.port, options.model or DEFAULT_MODEL, own, options.allow_uploads)
+
+
+def own_of(options: argparse.Namespace) -> Own | None:
+    """The network of the options, if it is none of the table: visitors see the names of its files and folder alone."""
+    from iscam.cli import own_options, wanted
+    from iscam.models import DEFAULT_MODEL, MODELS
+    from iscam.ui.done.offer import Own
+
     if options.checkpoint is not None:
-        own = Own(arguments, f"{options.arch} ({options.checkpoint.name})", own_options(options))
-    serve(options.host, options.port, arguments["key"], own, options.allow_uploads)
+        return Own(wanted(options), f"{options.arch} ({options.checkpoint.name})", own_options(options))
+    name = options.model or DEFAULT_MODEL
+    if name in MODELS:
+        return None
+    begins, _, place = name.partition(":")
+    shown = f"{begins}:{Path(place).name}" if begins == "local-dir" else name
+    return Own(wanted(options), shown, ["--model", shown])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import threading
 from collections.abc import Callable
@@ -13,6 +14,8 @@ import gradio as gr
 import pytest
 import timm
 
+import app
+from iscam.cli import add_network
 from iscam.images import read_photo
 from iscam.models import MODELS
 from iscam.models.bundled.network import CATEGORIES
@@ -21,7 +24,7 @@ from iscam.ui.asked.events import Events
 from iscam.ui.demo import build
 from iscam.ui.done import maps
 from iscam.ui.done.bench import Bench
-from iscam.ui.done.news import Loading
+from iscam.ui.done.news import Analysed, Loading
 from iscam.ui.done.offer import OWN, Offer, Own
 from iscam.ui.done.opening import PHOTO
 from iscam.ui.done.order import Order
@@ -111,6 +114,38 @@ def test_one_that_cannot_be_had_is_answered(
     state = Watcher(events.maps.open(visitor())).finished()
     assert "What photo11 sees" in shown(state[page_of(events).predictions])
     assert len(said) == 1 and word in said[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        (["--model", "local-dir:/somewhere/else/net"], "local-dir:net"),
+        (["--model", "hf-hub:org/net"], "hf-hub:org/net"),
+        (["--model", "timm/resnet18"], "timm/resnet18"),
+        (["--model", "photo11"], None),
+        ([], None),
+    ],
+)
+def test_any_name_can_be_served(options: list[str], shown: str | None) -> None:
+    parser = argparse.ArgumentParser()
+    add_network(parser)
+    own = app.own_of(parser.parse_args(options))
+    assert (own and own.label) == shown and (own is None or list(own.options) == ["--model", shown])
+    assert own is None or own.arguments == {"key": options[1]}
+
+
+def test_a_folder_is_served(hire: Callable[..., Worker], tmp_path: Path) -> None:
+    folder = store(tmp_path / "net", timm.create_model("resnet18", num_classes=3), label_names=["ash", "birch", "elm"])
+    own = Own({"key": f"local-dir:{folder}"}, "local-dir:net", ["--model", "local-dir:net"])
+
+    async def inside_a_loop() -> Events:
+        return build(hire(Bench(), Offer(own)), OWN)[1]
+
+    events = asyncio.run(inside_a_loop())
+    question = replace(events.desk.example, methods=("grad-cam",))
+    news = told(events.desk.worker.submit("ann", Order(maps.explain, question)))
+    (subject,) = [each.subject for each in news if isinstance(each, Analysed)]
+    assert subject.spec.key == OWN and set(subject.categories) == {"ash", "birch", "elm"}
 
 
 # Networks of timm's, by the names that visitors type
