@@ -92,7 +92,8 @@ def test_what_is_taken_along_names_no_folder_of_the_server(page: Page) -> None:
 
 def test_several_findings_are_named(page: Page) -> None:
     events = page(head="sigmoid")
-    state = Watcher(events.maps.open(visitor())).finished()
+    values = asked(events, {"path": str(PHOTO)}, model=OWN, against=-1, methods=["grad-cam"])
+    state = Watcher(events.maps.new_photo(values, visitor())).finished()
     assert " found" in shown(state[page_of(events).predictions])
 
 
