@@ -51,10 +51,11 @@ class ScoreTable:
         Raises:
             ValueError: there are more wanted classes than there is room for, even if nothing else is kept; one sentence.
         """
+        wanted = tuple(dict.fromkeys(wanted))  # a class may be asked for and be a rival as well
         fitting = self._limit // (4 * self._channels * max(1, len(set(probes)))) - 1
-        if len(set(wanted)) > max(fitting, FEWEST_CLASSES):
+        if len(wanted) > max(fitting, FEWEST_CLASSES):
             raise ValueError(
-                f"The scores of {len(set(wanted))} classes would take too much memory: hold the class against fewer rivals "
+                f"The scores of {len(wanted)} classes would take too much memory: hold the class against fewer rivals "
                 "(nearest:20), or take fewer steps."
             )
         if not bool(torch.isin(torch.tensor(wanted), self._classes).all()):

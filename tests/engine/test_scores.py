@@ -167,6 +167,13 @@ def test_a_store_that_is_full_keeps_the_probable_and_the_wanted_classes_exactly(
         torch.testing.assert_close(probabilities[:, 0], first.softmax(-1)[..., index].mean(0))
 
 
+def test_a_class_that_is_wanted_twice_is_kept_once() -> None:
+    """As the target is that is the rival of another class too."""
+    table = ScoreTable(torch.arange(1000.0), channels=10, limit=10 * 4 * 2 * 100)
+    table.reserve(probes(2), [3, 3, 4])
+    assert [table.column(index) for index in (3, 4)] == [0, 1] and table.column(999) == 98
+
+
 def test_more_classes_than_there_is_room_for_are_refused() -> None:
     """Nothing is forgotten for them, and a few are always kept."""
     table = ScoreTable(torch.arange(1000.0), channels=10, limit=10 * 4 * 2 * 100)

@@ -86,7 +86,9 @@ class MapEvents:
         try:
             row = self._desk.worker.offer.row(values[box])
         except ValueError as error:
-            if before is not None:  # what was typed is no model: the page goes on with the one that it has
+            if (
+                before is not None and before[1]
+            ):  # what was typed is no model: the page goes on with the one that it has
                 yield {box: before[1]}
             raise trouble(error) from error
         yield from self._updates.layers(row)
