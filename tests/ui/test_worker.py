@@ -55,11 +55,18 @@ def test_the_queue_is_bounded_and_says_so(worker: Worker) -> None:
 
 def test_a_visitor_has_one_job(worker: Worker) -> None:
     """A new job of the same visitor stops the running one and removes the waiting one; others stay."""
+    goes_on = threading.Event()  # else the second could have its turn before there is a third
+
+    def bobs(task: Task) -> None:
+        goes_on.wait(PATIENCE)
+        task.tell("bob's")
+
     running = worker.submit("ann", deed(lambda task: task.stop.wait(PATIENCE)))
     until(lambda: worker.ahead(running) is None)
-    other = worker.submit("bob", deed(lambda task: task.tell("bob's")))
+    other = worker.submit("bob", deed(bobs))
     second = worker.submit("ann", deed(lambda task: task.tell("never")))
     third = worker.submit("ann", deed(lambda task: task.tell("last")))
+    goes_on.set()
     assert running.stop.is_set()
     assert (told(other), told(second), told(third)) == (["bob's"], [], ["last"])
 
