@@ -18,6 +18,7 @@ from iscam.decoding import decode
 
 MAX_FILE_BYTES = 80_000_000  # a phone's 200 million pixels
 FITS = ("center", "squash", "pad")  # how a photo becomes a square
+INTERPOLATIONS = ("bilinear", "bicubic")  # of what is resized
 LONGEST = 10  # long side over short side, beyond which only the middle of a photo is resized
 
 SUFFIXES = (

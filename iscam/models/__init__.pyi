@@ -4,6 +4,7 @@ from .layers import linear_head as linear_head
 from .loaded import LoadedModel as LoadedModel
 from .loading import check_key as check_key
 from .loading import load_model as load_model
+from .named import ensure_weights as ensure_weights
 from .named import missing_bytes as missing_bytes
 from .names import WORDS as WORDS
 from .preparation import Preparation as Preparation
@@ -12,7 +13,6 @@ from .table import DEFAULT_MODEL as DEFAULT_MODEL
 from .table import LITE as LITE
 from .table import MODELS as MODELS
 from .table import ModelSpec as ModelSpec
-from .torchvision import ensure_weights as ensure_weights
 from .torchvision import load_untrained as load_untrained
 from .weights import has_weights as has_weights
 from .weights import missing_megabytes as missing_megabytes

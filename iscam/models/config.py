@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from iscam.images import INTERPOLATIONS
+
 from .hub import LARGEST_CONFIG
 from .loaded import LONGEST_NAME, numbered
 
-# What timm takes where a config is silent, which are ImageNet's colours; and the filters that it has in common with Geometry
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-FILTERS = ("bilinear", "bicubic")
 MOST_CLASSES = 100_000
 SIDES = 16, 1024  # of the input, in pixels
 CROPS = 0.1, 1.0  # shares
@@ -112,8 +111,8 @@ def numbers(values: Mapping[str, Any], name: str, count: int, low: float, high: 
     return tuple(found)
 
 
-def feed_of(said: Mapping[str, Any]) -> Feed:
-    """How photos become the input, as a `pretrained_cfg` of timm's says.
+def feed_of(said: Mapping[str, Any], mean: Sequence[float], std: Sequence[float]) -> Feed:
+    """How photos become the input, as a `pretrained_cfg` of timm's says; by this mean and std where it says none.
 
     Raises:
         ValueError: something is missing, not sane, or not known here; one sentence.
@@ -132,11 +131,11 @@ def feed_of(said: Mapping[str, Any]) -> Feed:
     return Feed(
         channels=int(channels),
         side=int(height),
-        mean=numbers(said, "mean", int(channels), -10, 10, MEAN),
-        std=numbers(said, "std", int(channels), 1e-4, 1000, STD),
+        mean=numbers(said, "mean", int(channels), -10, 10, mean),
+        std=numbers(said, "std", int(channels), 1e-4, 1000, std),
         crop_pct=crop,
         crop_mode=mode,
-        interpolation=choice(said, "interpolation", FILTERS, "bicubic"),
+        interpolation=choice(said, "interpolation", INTERPOLATIONS, "bicubic"),
     )
 
 

@@ -1,7 +1,8 @@
 """Fetches files of the Hugging Face Hub into its cache: a program of its own, so that it can be stopped whatever it waits for.
 
-`python courier.py '{"repo": ..., "files": {name: largest size}, "fetch": true}'` writes news, JSON, a line each: `total` and
-`done`, bytes; then `folder`, or `problem` with `about`. It ends, and leaves no half of a file, when its input is closed.
+`python courier.py '{"repo": ..., "files": {name: largest size}, "fetch": true, "spare": bytes}'` writes news, JSON, a line each:
+`total` and `done`, bytes; then `folder`, or `problem` with `about`. So many bytes are left on the disk. It ends, and leaves no
+half of a file, when its input is closed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from tqdm import tqdm
 CHUNK = 2**18  # bytes, after which news are told; the Hub's own are too rare to stop by
 BETWEEN = 0.1  # seconds between news, at least
 GRACE = 3.0  # seconds to clean up in
-SPARE = int(os.environ.get("ISCAM_SPARE_BYTES", 10**9))  # that must be left on the disk
 
 
 class Problem(Exception):
@@ -118,13 +118,13 @@ def room() -> int:
     return shutil.disk_usage(place).free
 
 
-def run(repo: str, files: dict[str, int], wanted: bool) -> None:
+def run(repo: str, files: dict[str, int], wanted: bool, spare: int) -> None:
     """Tell the folder that has the files; of one that is not whole the bytes that lack, and fetch them if that is wanted."""
     folder = in_cache(repo, files)
     if folder is None:
         marks = measure(repo, files)
         Counted.most = total = sum(size for size, _ in marks.values())
-        if wanted and room() < total + SPARE:
+        if wanted and room() < total + spare:
             raise Problem("failed", "there is no room on the disk")
         tell(total=total)
         if not wanted:
@@ -155,7 +155,7 @@ def main() -> None:
     constants.DOWNLOAD_CHUNK_SIZE = CHUNK
     repo = asked["repo"]
     try:
-        run(repo, asked["files"], asked["fetch"])
+        run(repo, asked["files"], asked["fetch"], asked["spare"])
     except Problem as problem:
         tell(problem=problem.args[0], about=problem.args[1])
     except errors.RemoteEntryNotFoundError as error:

@@ -10,9 +10,9 @@ from typing import Any
 from PIL import Image
 from torch import Tensor, nn
 
-from iscam.images import Geometry
+from iscam.images import INTERPOLATIONS, Geometry
 
-from .preprocessing import INTERPOLATIONS, make_transforms, measured, usual_mean_std
+from .preprocessing import make_transforms, measured, usual_mean_std
 
 Transforms = Callable[[Image.Image], Tensor]
 Numbers = float | Sequence[float]

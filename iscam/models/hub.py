@@ -13,11 +13,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 
+from .download import Progress
+
 FETCH_SECONDS = 300.0  # for all files of a network
+SPARE_BYTES = 10**9  # that are left on the disk
 ASK_SECONDS = 30.0  # for their sizes
 LARGEST_WEIGHTS = 2 * 10**9  # bytes
 LARGEST_CONFIG = 5 * 10**6  # bytes; ImageNet's 21,841 names take 2 million
@@ -26,7 +29,6 @@ LIMITS = {CONFIG: LARGEST_CONFIG, WEIGHTS: LARGEST_WEIGHTS, PREPROCESSOR: LARGES
 TICK = 0.25  # seconds after which progress is told again, so that it may stop what stands still
 GRACE = 5.0  # seconds for the program that fetches to end by itself
 
-Progress = Callable[[int, int], None]
 News = dict[str, str | int]
 
 
@@ -71,7 +73,7 @@ def _ask(repo: str, files: tuple[str, ...], wanted: bool, seconds: float) -> Gen
     Raises:
         ValueError, OSError: what it tells of a problem; it took too long.
     """
-    asked = {"repo": repo, "files": {file: LIMITS[file] for file in files}, "fetch": wanted}
+    asked = {"repo": repo, "files": {file: LIMITS[file] for file in files}, "fetch": wanted, "spare": SPARE_BYTES}
     switched = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # Xet's downloads could not be counted
     give_up = time.monotonic() + seconds
     program = subprocess.Popen(

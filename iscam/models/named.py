@@ -7,10 +7,12 @@ import difflib
 from pathlib import Path
 
 from .config import read_json
-from .hub import CONFIG, PREPROCESSOR, WEIGHTS, Progress, fetch, missing
+from .download import Progress
+from .hub import CONFIG, PREPROCESSOR, WEIGHTS, fetch, missing
 from .loaded import LoadedModel
 from .names import Name, is_named, parse
-from .table import MODELS
+from .packaged import packaged_weights
+from .table import LITE, MODELS
 from .weights import missing_megabytes
 
 OF_TIMM, OF_TRANSFORMERS = (CONFIG, WEIGHTS), (CONFIG, WEIGHTS, PREPROCESSOR)
@@ -45,6 +47,22 @@ def folder_of(key: str, progress: Progress | None = None) -> Path:
     if name.kind == "local-dir":
         return Path(name.place)
     return fetch(_repository(name), _files(name), progress)
+
+
+def ensure_weights(key: str, progress: Progress | None = None) -> Path:
+    """The file of the weights of a model of the table or of a name, downloaded if it is not there; `progress` is told the
+    bytes, and may raise to stop that.
+
+    Raises:
+        ValueError, OSError: it cannot be had; one sentence.
+    """
+    if is_named(key):
+        return folder_of(key, progress) / WEIGHTS
+    if key == LITE:
+        return packaged_weights()
+    from .torchvision import fetch_default
+
+    return fetch_default(key, progress)
 
 
 def missing_bytes(key: str) -> int | None:

@@ -18,12 +18,11 @@ from iscam.images import Geometry
 from .bundled.network import MEAN, STD
 from .table import LITE
 
-__all__ = ["HALVES", "INTERPOLATIONS", "MEAN", "STD", "Triple", "make_transforms", "measured", "usual_mean_std"]
+__all__ = ["HALVES", "MEAN", "STD", "Triple", "make_transforms", "measured", "usual_mean_std"]
 
 Triple = tuple[float, float, float]
 # timm's for EfficientNet-Lite; with torchvision's, 8 photos of 100 fewer are recognised
 HALVES: Triple = (0.5, 0.5, 0.5)
-INTERPOLATIONS = ("bilinear", "bicubic")
 RULER = 240, 120  # pixels of the picture by which transforms are measured
 CLOSE = 0.02  # of a side; what rounding may move an edge
 

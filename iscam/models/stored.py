@@ -22,6 +22,7 @@ from .describe import describe, probe_of
 from .hub import WEIGHTS
 from .layers import find_layers
 from .loaded import LoadedModel, numbered
+from .preprocessing import MEAN, STD
 from .reading import UNREADABLE
 
 FITS = {"center": "center", "squash": "squash", "border": "pad"}  # timm's words for what Geometry calls so
@@ -109,7 +110,7 @@ def read_stored(said: Mapping[str, Any], architecture: str | None = None) -> Sto
             f"The architecture {str(name or '')[:60]!r} in config.json is none of timm's: this library reads those, and image "
             "classifiers of transformers."
         )
-    feed = feed_of(known)
+    feed = feed_of(known, MEAN, STD)
     given = arguments(mapping(said, "model_args"), _kept(), "model_args")
     classes = whole(said if "num_classes" in said else known, "num_classes", 1, MOST_CLASSES, 1000)
     if given.pop("num_classes", classes) != classes:

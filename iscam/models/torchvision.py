@@ -10,20 +10,16 @@ from .architectures import build, cut_by, default_geometry, imagenet_categories
 from .checkpoint import read_checkpoint
 from .describe import describe
 from .download import Progress, fetch
-from .hub import WEIGHTS
 from .loaded import LoadedModel
-from .named import folder_of
-from .names import is_named
-from .packaged import packaged_weights
 from .preprocessing import MEAN, STD, make_transforms
-from .table import LITE, ModelSpec
+from .table import ModelSpec
 from .weights import FILES, cache_folder
 
 
 def load_torchvision(spec: ModelSpec, device: str) -> LoadedModel:
     """A torchvision model with its DEFAULT weights, through torchvision's own loader and from its cache."""
     weights = torchvision.models.get_model_weights(spec.key).DEFAULT
-    file = ensure_weights(spec.key)
+    file = fetch_default(spec.key)
     try:
         read_checkpoint(file)  # torchvision would unpickle anything that lies in the cache
         network = build(spec.key, weights=weights)
@@ -41,17 +37,8 @@ def load_untrained(spec: ModelSpec, device: str) -> LoadedModel:
     return describe(network, spec, imagenet_categories(), geometry, transforms, None, device)
 
 
-def ensure_weights(key: str, progress: Progress | None = None) -> Path:
-    """The file of a model's weights, downloaded if it is not there: of torchvision's DEFAULT ones in torch.hub's cache, of the
-    Hub's in its own. `progress` is told the bytes, and may raise to stop that.
-
-    Raises:
-        OSError: it could not be downloaded, or its package is missing; one sentence.
-    """
-    if is_named(key):
-        return folder_of(key, progress) / WEIGHTS
-    if key == LITE:
-        return packaged_weights()
+def fetch_default(key: str, progress: Progress | None = None) -> Path:
+    """The file of torchvision's DEFAULT weights in torch.hub's cache, downloaded if it is not there. Raises as `fetch`."""
     url = torchvision.models.get_model_weights(key).DEFAULT.url
     file = cache_folder() / FILES[key][0]
     if not file.exists():

@@ -182,7 +182,7 @@ def test_models_of_the_list_say_what_they_lack(monkeypatch: pytest.MonkeyPatch, 
 
 def test_a_disk_is_not_filled(monkeypatch: pytest.MonkeyPatch, server: Server, files: dict[str, bytes]) -> None:
     server.repos[REPO] = files
-    monkeypatch.setenv("ISCAM_SPARE_BYTES", str(10**18))
+    monkeypatch.setattr(hub, "SPARE_BYTES", 10**18)
     with pytest.raises(OSError, match="no room on the disk"):
         load_model(f"hf-hub:{REPO}")
     assert server.asked == []
