@@ -1,8 +1,8 @@
 """Fetches files of the Hugging Face Hub into its cache: a program of its own, so that it can be stopped whatever it waits for.
 
 `python courier.py '{"repo": ..., "files": {name: largest size}, "fetch": true, "spare": bytes}'` writes news, JSON, a line
-each: `total` and `done`, bytes; then `folder`, or `problem` with `about`. So many bytes are left on the disk. It ends, and leaves no
-half of a file, when its input is closed.
+each: `total` and `done`, bytes; then `folder`, or `problem` with `about`. So many bytes are left on the disk. It ends,
+and leaves no half of a file, when its input is closed.
 """
 
 from __future__ import annotations
