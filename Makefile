@@ -22,5 +22,5 @@ timing: .venv/dev ## how fast the page is in a browser (needs Chromium)
 .venv/demo: requirements.txt
 	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt && touch $@
 
-.venv/dev: requirements.txt requirements-fast.txt requirements-dev.txt
-	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt && touch $@
+.venv/dev: .venv/demo requirements-fast.txt requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt && touch $@

@@ -22,7 +22,7 @@ from tests import elsewhere
 from tests.cases import CHELSEA, SIDE
 
 CLOSE = 2e-3  # of a heat map: the sums of float32 convolutions are taken in another order there
-BRIEF = {"steps": 3, "samples": 2}
+BRIEF = {"steps": 2, "samples": 1}
 DEVICES = [
     elsewhere.NAME,
     pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")),

@@ -238,7 +238,7 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.mark.shared
 def test_real_squeezenet_on_real_photos(shared: Path, torch_home: Path) -> None:
     """A border terrier is recognised, and every cheap map lies on finite ground and is not blank."""
-    explainer = Explainer(iscam.load_model("squeezenet1_0"), "exact")
+    explainer = Explainer(iscam.load_model("squeezenet1_0"))
     analysis = explainer.analyse(shared / "data" / "photos" / "n02093754_Border_terrier.jpg")
     assert analysis.predictions[0].category == "Border terrier"
     for method in ("grad-cam", "grad-cam++", "xgrad-cam", "hires-cam", "layer-cam", "eigen-cam"):

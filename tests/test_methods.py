@@ -166,7 +166,9 @@ class Shuffle(torch.nn.Module):
 
 @pytest.mark.parametrize("method", [key for key in METHODS if key != "cam"])
 def test_permuting_channels_permutes_weights_and_leaves_the_map(tiny: Tiny, method: str) -> None:
+    """In float64, because a map whose values hardly differ makes much of the order in which float32 adds them."""
     model = tiny("TinyMlpHead")
+    model = replace(model, network=model.network.double())
     order = torch.tensor([3, 0, 6, 1, 5, 4, 2])
     shuffled = replace(model, network=Permuted(model.network, order).eval())
     explainer, analysis = analysed(model)

@@ -138,7 +138,7 @@ def test_a_box_drawn_on_the_photo_is_held_against_the_maps(page: Page) -> None:
 
 def test_stop_keeps_the_rows_that_are_there(browser: BrowserContext, app: Served) -> None:
     """What has been measured stays, another look begins nothing anew, and the page is ready for the next question."""
-    with visit(browser, app, "?example=rocket&layer=layer2&methods=grad-cam,is-cam&steps=30&engine=exact") as page:
+    with visit(browser, app, "?example=rocket&layer=layer2&methods=grad-cam,is-cam&steps=8&engine=exact") as page:
         wait_for_status(page, "Done")
         open_tab(page, "Faithfulness")
         page.locator("#trust tr", has_text="IS-CAM").wait_for()

@@ -26,6 +26,7 @@ def own(browser: BrowserContext, tmp_path_factory: pytest.TempPathFactory) -> It
     labels = folder / "labels.txt"
     labels.write_text("\n".join(f"a {name} <b>" for name in CATEGORIES))
     options = ("--arch", "photo11", "--checkpoint", str(BUNDLED_WEIGHTS), "--labels", str(labels), "--head", "sigmoid")
+    options += ("--input-size", "64")
     with running_app(folder, None, *options) as served:
         yield served
 
@@ -42,7 +43,7 @@ def test_ones_own_network_names_what_it_finds(page: Page) -> None:
     assert "a cat <b>" in rows and re.search(r"\d %\s+found|\d % found", rows)
     wait_for_status(page, "An example, explained")
     assert all("map for a cat <b>" in alt for alt in names(page, "#maps", 5)[:1])
-    assert page.get_by_label("Layer", exact=True).input_value() == "layer3 · 8x8"
+    assert page.get_by_label("Layer", exact=True).input_value() == "layer3 · 4x4"
 
 
 def test_models_stand_side_by_side(page: Page) -> None:

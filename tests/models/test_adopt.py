@@ -117,8 +117,8 @@ def test_maps_of_each_family_equal_those_of_hooks_of_ones_own(name: str) -> None
     for method in ("grad-cam", "hires-cam"):
         found = torch.from_numpy(explainer.explain(analysis, method).raw)
         torch.testing.assert_close(found, wanted[method], **close)
-    if name == "Inception":
-        return  # whose 768 passes would take as long as all others
+    if name in ("Inception", "MobileNet"):
+        return  # whose 768 and 1,280 passes would take as long as all others
     weights = explainer.explain(analysis, "score-cam").weights
     assert weights is not None
     torch.testing.assert_close(torch.from_numpy(weights)[::7], wanted["score-cam"], **close)

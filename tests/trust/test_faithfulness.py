@@ -214,7 +214,7 @@ def test_measuring_leaves_no_trace() -> None:
     network.train()
     try:
         weights = [parameter.clone() for parameter in network.parameters()]
-        found = assess(explainer, analysis, explanation, ("average-drop", "road", "deletion"))
+        found = assess(explainer, analysis, explanation, ("average-drop", "insertion", "deletion"))
         with pytest.raises(Stopped):
             assess(explainer, analysis, explanation, ("average-drop", "deletion"), stop=Late())
         assert all(module.training and not module._forward_hooks for module in network.modules())
@@ -223,7 +223,7 @@ def test_measuring_leaves_no_trace() -> None:
         network.eval()
     assert torch.equal(analysis.forward.image, before)
     assert found.values == pytest.approx(
-        assess(explainer, analysis, explanation, ("average-drop", "road", "deletion")).values, abs=1e-5
+        assess(explainer, analysis, explanation, ("average-drop", "insertion", "deletion")).values, abs=1e-5
     )
 
 

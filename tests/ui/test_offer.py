@@ -17,12 +17,12 @@ import timm
 import app
 from iscam.cli import add_network
 from iscam.images import read_photo
-from iscam.models import MODELS
+from iscam.models import DEFAULT_MODEL, MODELS, ModelSpec
 from iscam.models.bundled.network import CATEGORIES
 from iscam.models.photo11 import BUNDLED_WEIGHTS
 from iscam.ui.asked.events import Events
 from iscam.ui.demo import build
-from iscam.ui.done import maps
+from iscam.ui.done import maps, opening
 from iscam.ui.done.bench import Bench
 from iscam.ui.done.news import Analysed, Loading
 from iscam.ui.done.offer import OWN, Offer, Own
@@ -38,6 +38,18 @@ from .stand_in import PATIENCE, StandIn, Watcher, asked, page_of, shown, told, v
 
 Page = Callable[..., Events]
 WEIGHTS = Path(BUNDLED_WEIGHTS).name
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages whose answers are not shipped open with a map that takes one pass."""
+    example = opening.example
+
+    def shorter(row: ModelSpec, own: Own | None = None) -> Question:
+        whole = example(row, own)
+        return whole if row.key == DEFAULT_MODEL else replace(whole, methods=("grad-cam",))
+
+    monkeypatch.setattr(opening, "example", shorter)
 
 
 @pytest.fixture
@@ -66,7 +78,7 @@ def test_it_is_offered_first_and_its_layers_when_it_is_loaded(page: Page, tmp_pa
     state = Watcher(events.maps.open(visitor())).finished()
     label = f"photo11 ({WEIGHTS})"
     assert label in shown(state[parts.predictions]) and "kind cat" in shown(state[parts.predictions])
-    assert state[parts.ask["layer"]] == "layer3" and "map for kind cat" in shown(state[parts.maps["is-cam"]])
+    assert state[parts.ask["layer"]] == "layer3" and "map for kind cat" in shown(state[parts.maps["grad-cam"]])
     offer = events.desk.worker.offer
     assert offer.row(OWN).label == label and list(offer.row(OWN).layers) == ["layer3", "layer2", "layer1"]
 
@@ -179,12 +191,12 @@ def test_a_name_of_timms_is_taken(typed: Events, server: Server, tmp_path: Path)
 @pytest.mark.parametrize(
     "name", ["resn", "local-dir:/etc", "hf-hub:org/mine", "hf:org/mine", "timm/../x", 7, None, ["a"]]
 )
-def test_other_names_are_refused_and_the_box_goes_back(typed: Events, name: object) -> None:
+def test_other_names_are_refused_and_the_box_goes_back(events: Events, name: object) -> None:
     """Visitors choose among networks that others have looked through, and read no folder of the server."""
-    Watcher(typed.maps.open(visitor())).finished()
-    values = asked(typed, {"path": str(PHOTO)}, model=name)
-    updates = typed.maps.new_model(values, visitor())
-    assert next(updates) == {page_of(typed).ask["model"]: "photo11"}
+    Watcher(events.maps.open(visitor())).finished()
+    values = asked(events, {"path": str(PHOTO)}, model=name)
+    updates = events.maps.new_model(values, visitor())
+    assert next(updates) == {page_of(events).ask["model"]: "photo11"}
     with pytest.raises(gr.Error, match=r"such model|none of a network"):
         next(updates)
 
