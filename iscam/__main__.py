@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
+import traceback
 from collections.abc import Sequence
 
 from iscam import cli
@@ -30,12 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return cli.list_models(options)
             case _:
                 return cli.run_benchmark(options)
-    except (ValueError, OSError) as error:
-        cli.complain(f"python -m iscam {options.command}: {error}")
-        return 2
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return 130
+    except Exception as error:  # whatever it is: who runs a command gets a sentence
+        cli.complain(f"python -m iscam {options.command}: {cli.sentence_of(error)}")
+        if options.debug:
+            traceback.print_exception(error)
+        return 2
 
 
 if __name__ == "__main__":

@@ -65,3 +65,17 @@ def blank_reason(evidence: Evidence, weights: Tensor | None) -> str:
     else:
         reason = "the weighted sum of the channels is nowhere positive, or the same everywhere"
     return f"The map is blank: {reason} ({100 * flat:.0f} % of the channels are constant)."
+
+
+def trouble_of(error: Exception) -> str:
+    """What to say of an error to whoever can mend it; empty if it is a fault of the program.
+
+    >>> trouble_of(ValueError("Choose another layer.")), trouble_of(KeyError("relu"))
+    ('Choose another layer.', '')
+    """
+    if engine.is_want_of_memory(error):
+        return "There is not enough memory for this: choose a smaller model or a deeper layer, or end other programs."
+    if isinstance(error, OSError) and error.errno is not None:
+        where = f" with {error.filename}" if error.filename is not None else ""
+        return f"The system did not do what was asked for{where}: {(error.strerror or 'it does not say why').lower()}."
+    return str(error) if isinstance(error, (ValueError, OSError)) else ""

@@ -2,6 +2,7 @@ from .benchmark import run_benchmark as run_benchmark
 from .evaluate import evaluate_photos as evaluate_photos
 from .explain import explain_photos as explain_photos
 from .files import complain as complain
+from .files import sentence_of as sentence_of
 from .models import list_models as list_models
 from .network import check_network as check_network
 from .network import own_options as own_options

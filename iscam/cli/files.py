@@ -6,8 +6,11 @@ import glob
 import os
 import sys
 import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
+
+from iscam.notes import trouble_of
 
 
 def present(named: Sequence[Path]) -> tuple[list[Path], bool]:
@@ -48,6 +51,18 @@ def make_folder(folder: Path) -> None:
 def one_line(text: str) -> str:
     """Text fit for a terminal: names of files and classes may hold line breaks, control codes, or no Unicode at all."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def sentence_of(error: Exception) -> str:
+    """What to say of an error: a sentence for people, if it is theirs to mend; else a report for those who mend the program."""
+    if said := trouble_of(error):
+        return said
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    place = "".join(f", {Path(frame.filename).name} line {frame.lineno}" for frame in last)
+    return (
+        f"Something is wrong in this program ({type(error).__name__}: {error}{place}): please report this line and the "
+        "command as SECURITY.md says, and what --debug shows."
+    )
 
 
 def complain(text: str) -> None:

@@ -34,6 +34,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_sanity(
         commands.add_parser("sanity", help="whether maps depend on what the network has learnt, and are stable")
     )
+    for command in commands.choices.values():
+        command.add_argument("--debug", action="store_true", help="show the traceback of whatever goes wrong")
     return whole
 
 

@@ -31,6 +31,7 @@ from .masks import flat_channels as flat_channels
 from .masks import make_masks as make_masks
 from .masks import normalise as normalise
 from .masks import upsample as upsample
+from .memory import is_want_of_memory as is_want_of_memory
 from .norms import UNFIT as UNFIT
 from .outputs import ask as ask
 from .outputs import columns as columns

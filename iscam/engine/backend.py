@@ -8,6 +8,7 @@ enough to do, the network is tried in its form as well, and run in it if that is
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from .capture import Fold, undisturbed
 from .converted import Converted, convert, has_openvino
 from .devices import full_float32, has_bf16
+from .memory import is_want_of_memory
 from .norms import fused, remainder
 from .outputs import ask
 from .pace import Pace
@@ -118,8 +120,9 @@ class Backend:
 
     def _run(self, total: int, make: Make, keep: Keep, rough: bool) -> Generator[None, None, None]:
         """See `passes`."""
-        kind, begun, converted = "rough" if rough else "precise", 0, self._converted
-        on_the_way: dict[Future[Batch], int] = {}  # and the first row of each
+        kind, converted = "rough" if rough else "precise", self._converted
+        left = deque([(0, total)])  # rows that have not been run, from, up to
+        on_the_way: dict[Future[Batch], tuple[int, int]] = {}  # and the rows of each
         if converted is not None:
             converted.prepare(rough)
         elif rough not in self._swaps:
@@ -135,22 +138,31 @@ class Backend:
                 )
 
         def take(batch: Future[Batch]) -> None:
-            start = on_the_way.pop(batch)
-            keep(start, self._learnt(kind, batch.result(), self._streams))
+            start, stop = on_the_way.pop(batch)
+            try:
+                done = batch.result()
+            except (RuntimeError, MemoryError) as error:
+                if not is_want_of_memory(error) or not self.pace(kind).shrink(stop - start):
+                    raise
+                left.appendleft((start, stop))
+            else:
+                keep(start, self._learnt(kind, done, self._streams))
 
         with swapped(() if converted is not None else self._swaps[rough]), full_float32():
             try:
-                while begun < total or on_the_way:
+                while left or on_the_way:
                     yield
                     separable = self._separable or converted is not None
                     before = None if separable else held(self.network)
                     # one batch waits, so that no stream has to
                     room = self._streams + 1 if separable and self._streams > 1 else 1
-                    while begun < total and len(on_the_way) < room:
-                        rows = self.pace(kind).rows(math.ceil((total - begun) / self._streams))
-                        stop = min(begun + rows, total)
-                        on_the_way[started(self._streams, partial(run, begun, stop))] = begun
-                        begun = stop
+                    while left and len(on_the_way) < room:
+                        start, end = left.popleft()
+                        rows = self.pace(kind).rows(math.ceil((end - start) / self._streams))
+                        stop = min(start + rows, end)
+                        if stop < end:
+                            left.appendleft((stop, end))
+                        on_the_way[started(self._streams, partial(run, start, stop))] = start, stop
                     for batch in wait(on_the_way, return_when=FIRST_COMPLETED).done:
                         take(batch)
                     if before is not None:

@@ -41,6 +41,13 @@ class Pace:
         """Seconds per row in batches of that size, which are taken to gain nothing before they have been tried."""
         return self._best[size] if self._tries[size] >= TRIES else self.seconds_per_row
 
+    def shrink(self, rows: int) -> bool:
+        """A batch of so many rows has found no memory: smaller ones from now on; whether there are any."""
+        if rows > 1:
+            self._sizes = tuple(size for size in self._sizes if size < rows) or (rows // 2,)
+            self._tries = {size: self._tries.get(size, 0) for size in self._sizes}
+        return rows > 1
+
     def learn(self, rows: int, seconds: float) -> None:
         """Take note of a batch."""
         if rows in self._tries:

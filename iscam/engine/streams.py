@@ -76,7 +76,10 @@ def started(streams: int, task: Callable[[], T]) -> Future[T]:
     if streams > 1:
         return _pool(streams, os.getpid()).submit(task)
     done: Future[T] = Future()
-    done.set_result(task())
+    try:
+        done.set_result(task())
+    except Exception as error:
+        done.set_exception(error)
     return done
 
 

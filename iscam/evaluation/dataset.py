@@ -66,7 +66,7 @@ def _photos(folder: Path) -> list[Path]:
 def _of_csv(file: Path) -> list[Item]:
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines, skipinitialspace=True)
+            reader = csv.DictReader(lines, skipinitialspace=True, strict=True)
             rows = [(reader.line_num, row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{file} is no CSV in UTF-8: {error}.") from error

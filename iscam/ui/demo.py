@@ -17,7 +17,7 @@ from iscam.project import ASSETS
 
 from .asked import endpoint
 from .asked.events import Events
-from .asked.limits import AROUND, BodyLimit
+from .asked.limits import AROUND, AT_ONCE, MAX_EVENTS, THREADS, BodyLimit, Headers
 from .done.worker import Worker
 from .seen.layout import lay_out
 from .tabs import TABS
@@ -66,7 +66,7 @@ def build(worker: Worker, model: str = DEFAULT_MODEL, uploads: bool = False) -> 
         events = Events(page, TABS, model, worker)
         events.connect(demo)
         endpoint.add(worker)
-    demo.queue(max_size=48, default_concurrency_limit=8, api_open=False)
+    demo.queue(max_size=MAX_EVENTS, default_concurrency_limit=AT_ONCE, api_open=False)
     return demo, events
 
 
@@ -92,5 +92,6 @@ def launch(demo: gr.Blocks, limit: int = MAX_FILE_BYTES, **where: Any) -> None:
             font_mono=["monospace"],
         ),
         css_paths=[ASSETS / "style.css"],
-        app_kwargs={"middleware": [Middleware(BodyLimit, limit=limit + AROUND)]},
+        max_threads=THREADS,
+        app_kwargs={"middleware": [Middleware(Headers), Middleware(BodyLimit, limit=limit + AROUND)]},
     )

@@ -7,14 +7,11 @@ import json
 import re
 import shlex
 import time
-import uuid
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -23,7 +20,6 @@ from iscam import Explainer, load_model
 from iscam.__main__ import main
 from iscam.models.bundled.network import CATEGORIES
 from iscam.trust import LABELS
-from iscam.ui.done.worker import MAX_WAITING
 from tests.browser.visitor import (
     DESK,
     METHODS,
@@ -363,36 +359,6 @@ def test_a_second_visitor_waits_for_the_first(page: Page, beside: BrowserContext
         set_steps(second, 4)
         press(second, "Explain")
         wait_for_status(second, "^Done in")
-
-
-def test_a_full_queue_is_said(page: Page, app: Served) -> None:
-    """As many visitors as may wait do so; the next one is told in a sentence and keeps the page as it was."""
-    wait_for_status(page, "An example")
-    with ExitStack() as stack:
-        client = stack.enter_context(httpx.Client(base_url=app.url, timeout=60))
-        config = client.get("/config").json()
-        (event,) = [each for each in config["dependencies"] if each["api_name"] == "maps"]
-        parts = {part["id"]: part["props"] for part in config["components"]}
-        with (EXAMPLES / "coffee.jpg").open("rb") as photo:
-            path = client.post("/gradio_api/upload", files={"files": ("coffee.jpg", photo)}).json()[0]
-        asked = {
-            "Photo": {"path": path, "meta": {"_type": "gradio.FileData"}},
-            "Integration steps": 100,
-            "Engine": "exact",
-        }
-        data = [asked.get(parts[part]["label"], parts[part].get("value")) for part in event["inputs"]]
-        told = []  # kept, for a visitor whose messages nobody reads any more has left
-        for ahead in range(MAX_WAITING + 1):  # the first of them runs
-            body = {"data": data, "fn_index": event["id"], "session_hash": uuid.uuid4().hex}
-            client.post("/gradio_api/queue/join", json=body).raise_for_status()
-            messages = client.stream("GET", "/gradio_api/queue/data", params={"session_hash": body["session_hash"]})
-            told.append(stack.enter_context(messages).iter_lines())
-            words = "IS-CAM: " if ahead == 0 else f"Waiting: {ahead} job"
-            assert any(words in line for line in told[-1]), f"nobody said {words!r}"
-        set_steps(page, 7)
-        press(page, "Explain")
-        wait_for_toast(page, f"{MAX_WAITING} visitors are waiting already: please try again in a minute.")
-        page.get_by_role("button", name="Explain", exact=True).wait_for()
 
 
 @pytest.mark.shared

@@ -887,3 +887,32 @@ def test_a_torchvision_model_from_the_cache(tmp_path: Path, explain: Line, torch
     assert record["weights_sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert record["target"]["category"] in ("tabby", "tiger cat", "Egyptian cat")
     assert maps_of(tmp_path, "chelsea")["grad-cam"].shape == (224, 224)
+
+
+@pytest.mark.usefixtures("no_figure")
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (KeyError("relu"), "Something is wrong in this program (KeyError: 'relu', test_cli.py line"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "There is not enough memory for this"),
+        (MemoryError(), "There is not enough memory for this"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "/tmp/x"), "with /tmp/x: disk quota exceeded."),
+    ],
+    ids=str,
+)
+def test_whatever_goes_wrong_is_said_in_a_sentence(
+    tmp_path: Path, explain: Line, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    """What the user cannot mend, with where it happened; the traceback is for those who ask for it."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Explainer, "analyse", fail)
+    asked = picture(tmp_path / "a.jpg"), "--out", tmp_path / "out"
+    code, _, complaints = explain(*asked)
+    last = complaints.splitlines()[-1]
+    assert code == 2 and last.startswith("python -m iscam explain: ") and words in last
+    assert is_one_sentence(last + "\n") and "Traceback" not in complaints
+    code, _, complaints = explain(*asked, "--debug")
+    assert code == 2 and "Traceback" in complaints and words in complaints

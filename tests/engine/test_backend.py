@@ -16,6 +16,7 @@ from iscam.engine.backend import SIZES, Backend
 from iscam.engine.capture import foldable
 from iscam.engine.devices import has_bf16
 from iscam.engine.pace import BATCH_SECONDS, TRIES, Pace
+from iscam.engine.streams import Crowd
 from iscam.models.describe import find_folds
 from tests import tiny_models
 
@@ -301,6 +302,37 @@ def test_the_gain_of_rough_passes_is_known_when_both_kinds_have_been_timed() -> 
     assert backend.gain is None
     backend.pace("rough").learn(1, 0.1)
     assert backend.gain == pytest.approx(3)
+
+
+class Hungry(nn.Module):
+    """Has memory for so many rows at once."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most, self.fc = most, nn.Linear(12, 3)
+        self.rows: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.rows.append(len(x))
+        if len(x) > self.most:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+        return self.fc(x.flatten(1))
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+@pytest.mark.parametrize("batch", [None, 8])
+def test_a_batch_that_finds_no_memory_is_run_in_smaller_ones(streams: int, batch: int | None) -> None:
+    """Each row once, and no such batch again; where not even a row has room, that is said."""
+    images, network = torch.randn(70, 3, 2, 2), Hungry(3)
+    backend = Backend(network, batch=batch)
+    backend._streams, backend._crowd, backend._separable = streams, Crowd(streams), True
+    assert_same_logits(backend.logits(images), plain(network.fc, images.flatten(1)))
+    network.rows.clear()
+    assert_same_logits(backend.logits(images), plain(network.fc, images.flatten(1)))
+    assert max(network.rows) <= 3 and sum(network.rows) == 70
+    network.most = 0
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        backend.logits(images)
 
 
 def paced(seconds_per_row: Callable[[int], float], batches: int = 30) -> tuple[Pace, list[int]]:

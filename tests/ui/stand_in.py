@@ -27,7 +27,7 @@ from iscam.results import Outcome, Subject
 from iscam.settings import Settings
 from iscam.ui.asked.events import Events
 from iscam.ui.done.bench import Bench
-from iscam.ui.done.compute import Compute, Link
+from iscam.ui.done.compute import Compute, Link, carry_out
 from iscam.ui.done.job import Job
 from iscam.ui.done.messages import Told, Wanted
 from iscam.ui.done.offer import Offer
@@ -272,9 +272,7 @@ def cut(connection: Connection) -> None:
 def carried_out(bench: Bench, order: Order, background: bool = False) -> list[Any]:
     """The news of an order."""
     news: list[Any] = []
-    task = pending(order, news, background)
-    for each in order.work(bench, order.question, order.choices, task):
-        task.tell(each)
+    carry_out(order, bench, pending(order, news, background))
     return news
 
 

@@ -15,6 +15,7 @@ from iscam import MODELS, Photo
 from iscam.ui.done import maps
 from iscam.ui.done.answers import Answers
 from iscam.ui.done.bench import KEPT_ANALYSES, KEPT_MODELS, Bench
+from iscam.ui.done.compute import carry_out
 from iscam.ui.done.news import Analysed, Failed, Loading, Mapped, Refused, Unavailable
 from iscam.ui.done.order import Order
 from iscam.ui.done.question import Question
@@ -142,21 +143,22 @@ def test_methods_answer_one_after_the_other_and_one_refusal_stops_none(network: 
     assert news[2] == Refused("cam", "CAM needs another head.")
 
 
-def test_background_maps_go_on_where_they_were_stopped(bench: Bench, network: StandIn) -> None:
+def test_maps_go_on_where_they_gave_way(bench: Bench, network: StandIn) -> None:
     """The map that was stopped is not shown as finished, and what was told is not told again; time and passes of both parts
     are counted."""
     order = Order(maps.explain, ask(methods=("is-cam", "grad-cam")))
     news: list[Any] = []
-    task = pending(order, news, background=True)
+    task, told = pending(order, news), []
     network.pace.clear()
-    thread = threading.Thread(target=lambda: news.extend(maps.explain(bench, order.question, None, task)))
+    thread = threading.Thread(target=lambda: told.append(carry_out(order, bench, task)))
     thread.start()
     until(lambda: network.running)
+    task.gives_way = True
     task.stop.set()
     thread.join()
     network.pace.set()
-    assert [news.explanation.method for news in news if isinstance(news, Mapped)] == ["grad-cam"]
-    news += carried_out(bench, order.rest(news), background=True)
+    assert [news.explanation.method for news in news if isinstance(news, Mapped)] == ["grad-cam"] and told == [2]
+    news += carried_out(bench, order.rest(2))
     found = [news.explanation for news in news if isinstance(news, Mapped)]
     assert [each.method for each in found] == ["grad-cam", "is-cam"]
     assert found[1].complete and found[1].seconds == 1.0

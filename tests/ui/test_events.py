@@ -160,6 +160,29 @@ def test_an_event_does_not_conclude_while_another_takes_its_place(
     assert not old.page[page_of(events).explain]["visible"]
 
 
+def test_a_full_queue_is_said(
+    events: Events, photo: dict[str, str], network: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes then is told in a sentence and keeps the page as it was; also where fewer wait, but with huge photos."""
+    page = page_of(events)
+    monkeypatch.setattr("iscam.ui.done.worker.MAX_WAITING", 1)
+    network.pace.clear()
+    running = Watcher(events.maps.explain(asked(events, photo, steps=3), visitor("ann")))
+    until(lambda: network.running)
+    waiting = Watcher(events.maps.explain(asked(events, photo, steps=4), visitor("bob")))
+    until(lambda: "Waiting: 1 job before yours" in waiting.page.get(page.status, ""))
+    late = Watcher(events.maps.explain(asked(events, photo, steps=5), visitor("cid")))
+    assert late.finished() == {}
+    assert str(late.error) == "'1 visitors are waiting already: please try again in a minute.'"
+    monkeypatch.setattr("iscam.ui.done.worker.MAX_WAITING", 9)
+    monkeypatch.setattr("iscam.ui.done.worker.MAX_PIXELS", 50 * 30 * 2)
+    late = Watcher(events.maps.explain(asked(events, photo, steps=5), visitor("cid")))
+    assert late.finished() == {} and "waiting already" in str(late.error)
+    network.pace.set()
+    for each in (running, waiting):
+        assert "Done" in each.finished()[page.status]
+
+
 def test_another_look_runs_nothing(events: Events, photo: dict[str, str], network: StandIn) -> None:
     page = page_of(events)
     before = Watcher(events.maps.explain(asked(events, photo, against=2), visitor())).finished()

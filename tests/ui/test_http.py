@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.client
 import json
@@ -20,7 +21,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from iscam.ui.asked.limits import MAX_BODY_BYTES
+from iscam.ui.asked.limits import MAX_BODY_BYTES, BodyLimit
 from tests.serving import ROOT, running_app
 from tests.ui.stand_in import PATIENCE
 
@@ -328,3 +329,55 @@ def test_a_body_under_the_limit_passes_in_chunks(app: str) -> None:
 def test_monitoring_and_other_files_are_closed(app: str) -> None:
     assert WEB.get(f"{app}/monitoring/summary").status_code in (401, 403, 404)
     assert WEB.get(f"{app}/gradio_api/file={ROOT / 'app.py'}").status_code in (403, 404)
+
+
+def test_every_answer_tells_the_browser_what_it_may_load(app: str) -> None:
+    """Also a refusal, a file and an error."""
+    upload(app, CHELSEA)
+    answers = [WEB.get(f"{app}{path}") for path in ("/", "/config", "/nowhere", f"/gradio_api/file={CHELSEA}")]
+    answers.append(WEB.post(f"{app}/gradio_api/queue/join", content=b"{"))
+    for answer in answers:
+        assert "object-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["referrer-policy"]
+
+
+def test_a_body_that_comes_too_slowly_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte is in time, all together are not."""
+    monkeypatch.setattr("iscam.ui.asked.limits.PATIENCE", 0.2)
+    monkeypatch.setattr("iscam.ui.asked.limits.SLOWEST", 1000)
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["more_body"]:
+            pass
+
+    async def receive() -> Any:
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b".", "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+    asyncio.run(BodyLimit(app)(scope, receive, send))
+    assert sent[0]["status"] == 408 and b"too slowly" in sent[1]["body"]
+
+
+def test_uploads_are_refused_where_the_disk_is_full(app: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing else is."""
+    monkeypatch.setattr("iscam.ui.asked.limits.SPARE_BYTES", 10**18)
+    statuses = {}
+    for path in ("/gradio_api/upload", "/gradio_api/queue/join"):
+        sent: list[Any] = []
+
+        async def passed(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+
+        async def send(message: Any, sent: list[Any] = sent) -> None:
+            sent.append(message)
+
+        asyncio.run(
+            BodyLimit(passed)({"type": "http", "method": "POST", "path": path, "headers": []}, None, send)  # type: ignore[arg-type]
+        )
+        statuses[path] = sent[0]["status"]
+    assert statuses == {"/gradio_api/upload": 507, "/gradio_api/queue/join": 200}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -14,6 +15,7 @@ from iscam.ui.done.compute import Link
 from iscam.ui.done.job import Job
 from iscam.ui.done.news import Failed
 from iscam.ui.done.order import Order
+from iscam.ui.done.question import Question
 from iscam.ui.done.task import Task
 from iscam.ui.done.worker import DIED, MAX_WAITING, Worker
 from tests.ui.stand_in import PATIENCE, StandIn, ask, cut, deed, told, until
@@ -129,6 +131,118 @@ def test_background_work_that_waits_stays_behind_visitors_who_come_later(worker:
     for job in (*late, waiting):
         told(job)
     assert order == ["ann", "bob", "background"]
+
+
+# Turns
+
+
+_gates: dict[str, threading.Event] = {}
+
+
+def long_work(bench: Bench, question: Question, choices: list[str], task: Task) -> Iterator[object]:
+    """Tells of each of its parts, and how many turns it has taken. Each takes until its gate opens, or the task is stopped."""
+    for part in choices:
+        while not (_gates[part].is_set() or task.stop.is_set()):
+            time.sleep(0.002)
+        yield part if _gates[part].is_set() else f"half of {part}"
+        if task.stop.is_set():
+            return
+
+
+@pytest.fixture(autouse=True)
+def _no_gate_stays_shut() -> Iterator[None]:
+    yield
+    for gate in _gates.values():
+        gate.set()
+
+
+def long_order(*parts: str, model: str = "photo11") -> Order:
+    for part in parts:
+        _gates[part] = threading.Event()
+    return Order(long_work, ask(parts[0], model=model), list(parts))
+
+
+@pytest.fixture
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iscam.ui.done.worker.TURN_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("short_turns")
+def test_a_long_job_gives_way_at_the_end_of_its_turn_and_goes_on(worker: Worker) -> None:
+    """Who comes later is answered meanwhile; what was told is not told again, nor what was half done."""
+    long = worker.submit("ann", long_order("one", "two"))
+    _gates["one"].set()
+    reader = long.follow()
+    assert next(news for news in reader if news) == ["one"]
+    assert told(worker.submit("bob", deed(lambda task: task.tell("bob's")))) == ["bob's"]
+    assert worker.ahead(long) in (None, 0) and not long._ended
+    _gates["two"].set()
+    assert [news for batch in reader for news in batch] == ["two"]
+
+
+@pytest.mark.usefixtures("short_turns")
+def test_long_jobs_take_turns(worker: Worker) -> None:
+    """None waits for the end of another."""
+    names = "abc"
+    jobs = [worker.submit(name, long_order(name, f"{name}2")) for name in names]
+    for name, job in zip(reversed(names), reversed(jobs), strict=True):  # the last first
+        _gates[name].set()
+        assert next(news for news in job.follow() if news) == [name]
+    for name, job in zip(names, jobs, strict=True):
+        _gates[f"{name}2"].set()
+        assert told(job) == [name, f"{name}2"]
+
+
+@pytest.mark.usefixtures("short_turns")
+def test_a_job_that_has_given_way_can_be_stopped(worker: Worker) -> None:
+    long = worker.submit("ann", long_order("d", "e"))
+    gate = threading.Event()
+    other = worker.submit("bob", deed(lambda task: gate.wait(PATIENCE)))
+    until(lambda: worker._running is other)
+    assert worker.ahead(long) == 1 and long.begun
+    worker.release(long)
+    assert told(long) == []
+    gate.set()
+    assert told(other) == []
+
+
+@pytest.mark.usefixtures("short_turns")
+def test_a_stop_while_a_job_gives_way_shows_what_there_is(worker: Worker) -> None:
+    """As any stop does: nobody else is to have it."""
+    slow = threading.Event()
+
+    def deaf(task: Task) -> None:
+        slow.wait(PATIENCE)
+        task.tell("half" if task.stop.is_set() and not task.gives_way else "whole")
+
+    long = worker.submit("ann", deed(deaf))
+    other = worker.submit("bob", deed(lambda task: None))
+    until(lambda: long.gives_way)
+    worker.release(long)
+    slow.set()
+    assert (told(long), told(other)) == (["half"], [])
+
+
+@pytest.mark.usefixtures("short_turns")
+@pytest.mark.parametrize("why", ["models", "begun"])
+def test_no_job_gives_way_where_it_would_have_to_be_begun_anew(
+    network: StandIn, hire: Callable[[Bench], Worker], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process keeps few models, and the scores of few photos."""
+    worker = hire(Bench(lambda key: network, lambda key, progress: None))  # type: ignore[arg-type,return-value]
+    models = ("photo11", "efficientnet_lite0", "resnet18") if why == "models" else ("photo11",) * 3
+    monkeypatch.setattr("iscam.ui.done.waiting.MOST_BEGUN", 9 if why == "models" else 1)
+    jobs = [worker.submit(name, long_order(name, model=model)) for name, model in zip("fgh", models, strict=True)]
+    until(lambda: jobs[0].begun and worker._running in jobs[1:])
+    running = worker._running
+    time.sleep(0.3)  # six turns, were it to give way
+    assert worker._running is running and sum(job.begun for job in jobs) == 2
+    for name in "fgh":
+        _gates[name].set()
+    assert [told(job)[-1] for job in jobs] == ["f", "g", "h"]
+
+
+# What is fetched
 
 
 def test_what_one_visitor_fetches_stalls_no_other(network: StandIn, hire: Callable[[Bench], Worker]) -> None:
@@ -325,19 +439,21 @@ def test_pages_share_what_they_are_told_of_a_photo(worker: Worker, bench: Bench)
 def test_a_reader_says_what_a_preview_cost(worker: Worker) -> None:
     """The next one is made only when the last has been shown."""
     due: list[bool] = []
-    shown = threading.Event()
+    shown = looked = False
+    asked = threading.Event()
 
     def work(task: Task) -> None:
         task.show(lambda: "a preview")
         due.append(task.previews.due())
+        asked.set()
         until(task.previews.due)
         due.append(True)
 
     job = worker.submit("ann", deed(work))
     for batch in job.follow():
         if "a preview" in batch:
-            shown.set()
-    assert shown.is_set() and due == [False, True]
+            shown, looked = True, asked.wait(PATIENCE)
+    assert shown and looked and due == [False, True]
 
 
 def void(*values: object) -> None:

@@ -21,6 +21,7 @@ from iscam.ui.done.order import Order
 from iscam.ui.done.worker import Worker
 
 from . import checks
+from .limits import AT_ONCE
 
 if TYPE_CHECKING:
     from iscam.results import Subject
@@ -73,7 +74,7 @@ def add(worker: Worker) -> None:
             raise gr.Error(str(error), print_exception=False) from error
         return _answer([news for batch in job.follow() for news in batch], model)
 
-    events.api(explain, api_name=NAME, concurrency_limit=2)
+    events.api(explain, api_name=NAME, concurrency_limit=AT_ONCE)
 
 
 def _answer(all_news: list[object], model: str) -> dict[str, Any]:

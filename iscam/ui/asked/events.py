@@ -19,6 +19,7 @@ from iscam.ui.seen.layout import Page
 from iscam.ui.seen.updates import Updates, lasting
 
 from .desk import Desk
+from .limits import AT_ONCE
 from .maps import MapEvents
 from .tab import Tabs
 from .tabs import TabEvents
@@ -52,8 +53,8 @@ class Events:
             everything += [parts.asks[name] for name in face.of_the_photo]
             given |= {*parts.asks.values(), *parts.looks.values()}
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
-        # followers only wait for the compute process: many at once cost nothing, and its own queue has a limit
-        follower = quiet | {"concurrency_id": "follow", "concurrency_limit": 24, "trigger_mode": "multiple"}
+        # followers only wait for the compute process: many at once cost little, and its own queue has a limit
+        follower = quiet | {"concurrency_id": "follow", "concurrency_limit": AT_ONCE, "trigger_mode": "multiple"}
         run = follower | {"trigger_mode": "once", "api_name": "maps"}  # the name "explain" is the public endpoint's
         for event in (
             demo.load(stream(maps.open), None, everything, **follower | {"concurrency_id": "open"}),

@@ -1,21 +1,74 @@
-"""What a request may weigh."""
+"""What a request may weigh and how long it may take to arrive, and what browsers are told to hold an answer to."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import shutil
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from gradio.utils import get_upload_folder
 
 from iscam.images import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+AT_ONCE = 80  # events that follow a job, each of which takes a thread now and then: more than there may be jobs
+THREADS = 96
+MAX_EVENTS = 200  # that wait for that
 AROUND = 100_000  # bytes of what surrounds a file in a request
 MAX_BODY_BYTES = MAX_FILE_BYTES + AROUND
+# A body may take so many seconds, and those that its bytes take at the pace of a poor telephone line
+PATIENCE = 30.0
+SLOWEST = 4_000  # bytes a second
+SPARE_BYTES = 200_000_000  # of the disk, that uploads leave free
+# Gradio's page consists of scripts and styles in its own text; its plots compile theirs; in a frame, it is told its size by a
+# script of cdnjs. Spaces show it in a frame of theirs.
+_FRAMES = "'self' https://huggingface.co https://*.hf.space"
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval' https://cdnjs.cloudflare.com/ajax/libs/iframe-resizer/",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        f"frame-ancestors {_FRAMES}",
+    )
+)
+HEADERS = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
+)
+
+
+class Headers:
+    """ASGI middleware: every answer tells browsers what its page may load, and who may show it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def telling(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                said = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(row for row in HEADERS if row[0] not in said)]
+            await send(message)
+
+        await self.app(scope, receive, telling)
 
 
 class BodyLimit:
-    """ASGI middleware: answers 413 to a request body over the limit, also to one that does not say its length.
+    """ASGI middleware: answers 413 to a request body over the limit, also to one that does not say its length; 408 to one that
+    comes too slowly; 507 to an upload for which there is no room.
 
     Gradio's own limit holds per uploaded file; text fields, many files and `data:` URLs pass it.
     """
@@ -30,38 +83,70 @@ class BodyLimit:
             return
         said = dict(scope["headers"]).get(b"content-length", b"0")
         if not said.isdigit() or int(said) > self.limit:
-            await _too_large(send, self.limit)
+            await self._refuse(send, _TooLarge())
             return
-        taken = 0
-        over = started = False
+        if scope["method"] == "POST" and scope["path"].rstrip("/").endswith("/upload") and not _has_room():
+            await self._refuse(send, _NoRoom())
+            return
+        begun, taken = time.monotonic(), 0
+        whole = started = False
+        refused: _Refused | None = None
 
         async def counted() -> Message:
-            nonlocal taken, over
-            message = await receive()
+            nonlocal taken, whole, refused
+            if whole:  # there is nothing to wait for but that the client leaves
+                return await receive()
+            try:
+                async with asyncio.timeout(begun + PATIENCE + taken / SLOWEST - time.monotonic()):
+                    message = await receive()
+            except TimeoutError:
+                refused = _TooSlow()
+                raise refused from None
             taken += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             if taken > self.limit:
-                over = True
-                raise _TooLarge
+                refused = _TooLarge()
+                raise refused
             return message
 
         async def guarded(message: Message) -> None:
             nonlocal started
-            if not over:  # what the app says about its broken input is of no interest
+            if refused is None:  # what the app says about its broken input is of no interest
                 started = True
                 await send(message)
 
-        with contextlib.suppress(_TooLarge):
+        with contextlib.suppress(_Refused):
             await self.app(scope, counted, guarded)
-        if over and not started:
-            await _too_large(send, self.limit)
+        if refused is not None and not started:
+            await self._refuse(send, refused)
+
+    async def _refuse(self, send: Send, why: _Refused) -> None:
+        headers = [(b"content-type", b"text/plain"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": why.status, "headers": headers})
+        words = why.words.format(most=self.limit // 1_000_000)
+        await send({"type": "http.response.body", "body": words.encode()})
 
 
-class _TooLarge(Exception):
-    pass
+class _Refused(Exception):
+    status: int
+    words: str
 
 
-async def _too_large(send: Send, limit: int) -> None:
-    body = f"The request is larger than {limit // 1_000_000} MB.".encode()
-    headers = [(b"content-type", b"text/plain"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+class _TooLarge(_Refused):
+    status, words = 413, "The request is larger than {most} MB."
+
+
+class _TooSlow(_Refused):
+    status, words = 408, "The request came too slowly: try again."
+
+
+class _NoRoom(_Refused):
+    status, words = 507, "There is no room for uploads at the moment: try again in half an hour."
+
+
+def _has_room() -> bool:
+    folder = Path(get_upload_folder())
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        return shutil.disk_usage(folder).free > SPARE_BYTES
+    return False

@@ -84,7 +84,7 @@ class Bench:
         self._downloading = threading.Lock()
         self._explainers: OrderedDict[str, Explainer] = OrderedDict()
         self._analyses: OrderedDict[tuple[str, str, str], Analysis] = OrderedDict()
-        self._begun: dict[Hashable, list[Explanation]] = {}  # maps of background tasks that gave way, so far
+        self._begun: OrderedDict[Hashable, list[Explanation]] = OrderedDict()  # maps so far of tasks that gave way
 
     # What lies on it
 
@@ -161,7 +161,7 @@ class Bench:
     def map(self, case: Case, method: str, task: Task, previews: bool = True) -> Mapped | Refused:
         """The map of a method, previewed as it sharpens, or why there is none.
 
-        The times and passes of a map that gave way to a visitor count as well when it is taken up again.
+        The times and passes of a map that gave way count as well when it is taken up again.
         """
         key = case.question.key(method, case.target)
         if (known := self.answers.get(key)) is not None:
@@ -181,8 +181,10 @@ class Bench:
         answer = Mapped(_light(parts), masked)
         if last.complete:
             self.keep(task, key, answer)
-        elif task.background:
+        elif task.gives_way:
             self._begun[key] = parts
+            while len(self._begun) > KEPT_ANALYSES:  # without their scores nothing is gone on with
+                self._begun.popitem(last=False)
         return answer
 
     def contrast(self, case: Case, method: str, task: Task) -> Contrasted | Refused:

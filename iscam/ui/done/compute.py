@@ -16,14 +16,16 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing.connection import Connection
 
 import iscam
 from iscam import models
 from iscam.models import ModelSpec
+from iscam.notes import trouble_of
 
 from .bench import Bench
-from .messages import Begin, Ended, Fetch, Fetched, Ready, Rendered, Sent, Stop
+from .messages import Begin, Ended, Fetch, Fetched, GiveWay, Ready, Rendered, Sent, Stop
 from .news import Failed
 from .order import Order
 from .task import Task
@@ -55,6 +57,20 @@ def main(connection: Connection) -> None:
     _ = iscam.Explainer, models.load_model  # what is named is loaded, and torch with it
     Compute(connection, Bench()).serve()
     os._exit(0)
+
+
+def carry_out(order: Order, bench: Bench, task: Task) -> int:
+    """Tell the news of an order that have not been told; how many have been by then.
+
+    What is unfinished because the task gave way is not told: it will be made again, from what lies on the bench.
+    """
+    told = order.told
+    for news in islice(order.work(bench, order.question, order.choices, task), told, None):
+        if task.gives_way:
+            break
+        task.tell(news)
+        told += 1
+    return told
 
 
 class Compute:
@@ -92,6 +108,10 @@ class Compute:
                 task = self._tasks[number] = Task(number, self._send)
                 threading.Thread(target=self._fetch, args=(number, row, task), name="fetch", daemon=True).start()
             case Stop(number) if number in self._tasks:
+                self._tasks[number].gives_way = False
+                self._tasks[number].stop.set()
+            case GiveWay(number) if number in self._tasks:
+                self._tasks[number].gives_way = True
                 self._tasks[number].stop.set()
             case Sent(number, photo) if number in self._tasks:
                 self._tasks[number].deliver(photo)
@@ -100,19 +120,21 @@ class Compute:
 
     def _work(self) -> None:
         for begin in iter(self._orders.get, None):
-            self._carry_out(begin.order, self._tasks[begin.number])
+            told = self._carry_out(begin.order, self._tasks[begin.number])
             del self._tasks[begin.number]  # and with it a full-size photo
-            self._send(Ended(begin.number))
+            self._send(Ended(begin.number, told))
 
-    def _carry_out(self, order: Order, task: Task) -> None:
+    def _carry_out(self, order: Order, task: Task) -> int | None:
+        """How many of its news have been told, if it has given way; None if it is over."""
         try:
-            for news in order.work(self._bench, order.question, order.choices, task):
-                task.tell(news)
-        except (ValueError, OSError) as error:
-            task.tell(Failed(str(error)))
-        except Exception:  # a fault in the program: the visitor gets a sentence, we the traceback, the others go on
-            log.exception("a job failed")
-            task.tell(Failed("Something went wrong here. Please try another photo, model or method."))
+            told = carry_out(order, self._bench, task)
+            return told if task.gives_way else None
+        except Exception as error:  # whatever it is: the visitor gets a sentence, and the others go on
+            said = trouble_of(error)
+            if not said:
+                log.exception("a job failed")
+            task.tell(Failed(said or "Something went wrong here. Please try another photo, model or method."))
+        return None
 
     def _fetch(self, number: int, row: ModelSpec, task: Task) -> None:
         trouble = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -28,11 +29,17 @@ class Job:
         self.background = background
         self.trouble: str | None = None
         self.stop = threading.Event()
+        self.begun = self.gives_way = False  # whether it has had a turn, and is about to give way to others
         self.rendered: Callable[[float], None] | None = None
         self._changed = threading.Condition()
         self._news: list[object] = []
         self._preview: object = None
         self._ended = False
+
+    @property
+    def pixels(self) -> int:
+        """Of the photo that it holds."""
+        return math.prod(self.order.question.photo.image.size) if self.order is not None else 0
 
     @classmethod
     def known(cls, owner: str, news: Iterable[object]) -> Job:
@@ -56,13 +63,13 @@ class Job:
             self._preview = preview
             self._changed.notify_all()
 
-    def give_way(self) -> None:
-        """It has been stopped for others, and is to go on later with what is left of it."""
+    def give_way(self, told: int) -> None:
+        """It has given way to others, and is to go on later with what is left of it: so many of its news have been told."""
         with self._changed:
             assert self.order is not None  # it has not ended
-            self.order = self.order.rest(self._news)
+            self.order = self.order.rest(told)
             self._preview = None
-            self.stop.clear()
+            self.gives_way = False
 
     def end(self) -> None:
         """No more news. Pages keep their jobs, so the order, which holds a full-size photo, is let go."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from .bench import Bench
-from .news import Contrasted, Mapped, Refused
 from .question import Question, ordered
 from .task import Task
 
@@ -15,8 +14,8 @@ def predict(bench: Bench, question: Question, choices: None, task: Task) -> Iter
     yield bench.answers.get(bench.case(question, task, substitute=True).question.place)
 
 
-def explain(bench: Bench, question: Question, told: Collection[str] | None, task: Task) -> Iterator[object]:
-    """The maps, the cheapest method first, but for those that have been `told` before.
+def explain(bench: Bench, question: Question, choices: None, task: Task) -> Iterator[object]:
+    """The maps, the cheapest method first.
 
     Nobody chose the model of a background task, so another may take its place there.
     """
@@ -25,17 +24,6 @@ def explain(bench: Bench, question: Question, told: Collection[str] | None, task
     for method in ordered(question.methods):
         if task.stop.is_set():
             return
-        if method not in (told or ()):
-            news = bench.map(case, method, task)
-            if _interrupted(task, news):
-                return
-            yield news
+        yield bench.map(case, method, task)
     if case.question.contrasts and not task.stop.is_set():
-        beside = bench.contrast(case, case.question.contrasting, task)
-        if not _interrupted(task, beside):
-            yield beside
-
-
-def _interrupted(task: Task, news: Mapped | Contrasted | Refused) -> bool:
-    """Whether a background task gave way in the middle of a map: nobody asked for half of it, and it will be made again."""
-    return task.background and not isinstance(news, Refused) and not news.explanation.complete
+        yield bench.contrast(case, case.question.contrasting, task)

@@ -40,6 +40,13 @@ class Stop:
     number: int
 
 
+@dataclass(frozen=True)
+class GiveWay:
+    """Stop with what is known, which is to be taken up again when others have had their turn."""
+
+    number: int
+
+
 @dataclass(frozen=True, eq=False)
 class Sent:
     """The photo of an order, in full size."""
@@ -107,6 +114,7 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Ended:
-    """An order has come to its end."""
+    """An order has come to its end; or has given way, when so many of its news had been told."""
 
     number: int
+    told: int | None = None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .news import Mapped, Refused
 from .question import Question
 
 Work = Callable[
@@ -16,18 +15,18 @@ Work = Callable[
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """A piece of work, the question it is about, and what else was chosen for it."""
+    """A piece of work, the question it is about, and what else was chosen for it; `told` of its news were told before it gave
+    way."""
 
     work: Work
     question: Question
     choices: Any = None
+    told: int = 0
 
     def light(self) -> Order:
         """The order without the pixels of its photo."""
         return replace(self, question=self.question.light())
 
-    def rest(self, told: Iterable[object]) -> Order:
-        """What is left of an order for maps when these news have been told."""
-        maps = [each for each in told if isinstance(each, (Mapped, Refused))]
-        done: Hashable = tuple(each.explanation.method if isinstance(each, Mapped) else each.method for each in maps)
-        return replace(self, choices=done)
+    def rest(self, told: int) -> Order:
+        """The same, when so many of its news have been told."""
+        return replace(self, told=told)

@@ -18,7 +18,7 @@ class Task:
     Args:
         number: of the job, on the server.
         send: takes a message to the server.
-        background: nobody waits for it, so it tells nothing unfinished when it is stopped.
+        background: nobody waits for it.
         trouble: why what it needs could not be fetched, if so.
     """
 
@@ -28,6 +28,7 @@ class Task:
         self.background = background
         self.trouble = None if trouble is None else OSError(trouble)
         self.stop = threading.Event()
+        self.gives_way = False  # whether it was stopped only to be taken up again
         self.previews = Previews()
         self._number, self._send = number, send
         self._photo: Photo | None = None

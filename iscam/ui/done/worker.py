@@ -1,4 +1,4 @@
-"""The server's side of the compute process: the jobs that wait for it, first come first served, and a courier for its news.
+"""The server's side of the compute process: the jobs that take turns at it, and a courier for their news.
 
 Gradio changes threads between the steps of a generator and frees its slot before a stopped step has ended: "one job at a
 time" is safe only in a queue of our own. Handlers submit an order and follow the news of its job. What a job must fetch
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -18,12 +18,15 @@ from iscam.models import BUNDLED
 from .answers import Answers
 from .compute import Link
 from .job import Job
-from .messages import Begin, Ended, Fetch, Fetched, Previewed, Ready, Rendered, Sent, Stop, Told, Wanted
+from .messages import Begin, Ended, Fetch, Fetched, GiveWay, Previewed, Ready, Rendered, Sent, Stop, Told, Wanted
 from .news import Analysed, Failed
 from .offer import Offer
 from .order import Order
+from .waiting import Waiting
 
-MAX_WAITING = 8
+MAX_WAITING = 64
+MAX_PIXELS = 300_000_000  # of the photos of all jobs, at three bytes each
+TURN_SECONDS = 3.0  # after which a job gives way to those that wait
 OBEY_SECONDS = (
     10.0  # after a stop; the longest step between two looks at it, loading VGG-16, takes half of that on a slow machine
 )
@@ -35,7 +38,8 @@ log = logging.getLogger(__name__)
 class Worker:
     """The jobs of all visitors, the process that does them one by one, and the answers given, for everybody.
 
-    A visitor ("owner") has one job at a time: a new one takes the place of the old. A background job gives way to every
+    First come, first served; but who has had a turn of TURN_SECONDS gives way to those that wait, and goes on behind them. A
+    visitor ("owner") has one job at a time: a new one takes the place of the old. A background job gives way at once to every
     other and is taken up again when none is left. A process that dies costs the job that it was at: the next takes its place.
     """
 
@@ -43,10 +47,12 @@ class Worker:
         self.answers, self.offer = Answers(), offer or Offer()
         self._start = start
         self._changed = threading.Condition()
-        self._waiting: deque[Job] = deque()
+        self._waiting = Waiting()
         self._fetching: list[Job] = []
         self._running: Job | None = None
         self._link: Link | None = None  # to a process that is ready
+        self._began = 0.0  # when the running job's turn did
+        self._turn: threading.Timer | None = None  # for its end
         self._deadline: threading.Timer | None = None  # of a stop
         self._closed = False
         threading.Thread(target=self._run, name="courier", daemon=True).start()
@@ -59,8 +65,9 @@ class Worker:
         job.rendered = partial(self._rendered, job)
         self.release_owner(owner)
         with self._changed:
-            waiting = len(self._fetching) + sum(not other.background for other in self._waiting)
-            if waiting >= MAX_WAITING and not background:
+            waiting = len(self._fetching) + self._waiting.visitors
+            pixels = sum(each.pixels for each in (job, *self._jobs()))
+            if not background and (waiting >= MAX_WAITING or (waiting and pixels > MAX_PIXELS)):
                 raise ValueError(f"{waiting} visitors are waiting already: please try again in a minute.")
             if background or order.question.model == BUNDLED or order.question.own is not None:
                 self._enqueue(job)
@@ -74,7 +81,7 @@ class Worker:
         with self._changed:
             if job not in self._waiting:
                 return None
-            return self._waiting.index(job) + (self._running is not None and not self._running.background)
+            return self._waiting.ahead_of(job) + (self._running is not None and not self._running.background)
 
     def release(self, job: Job) -> None:
         """Stop a job, wherever it is: nobody waits for it any more."""
@@ -94,8 +101,7 @@ class Worker:
     def release_owner(self, owner: str) -> None:
         """Stop whatever this visitor has running or waiting."""
         with self._changed:
-            known = (self._running, *self._waiting, *self._fetching)
-            jobs = [job for job in known if job is not None and job.owner == owner]
+            jobs = [job for job in self._jobs() if job.owner == owner]
         for job in jobs:
             self.release(job)
 
@@ -109,6 +115,10 @@ class Worker:
 
     # With the lock held
 
+    def _jobs(self) -> list[Job]:
+        """All that are not over."""
+        return [job for job in (self._running, *self._waiting, *self._fetching) if job is not None]
+
     def _send(self, message: object) -> None:
         """Nothing comes of it while there is no process: whatever is to be known by the next is said when it is ready."""
         if self._link is not None:
@@ -118,49 +128,75 @@ class Worker:
                 log.info("the compute process does not listen any more")  # the courier hears of it in a moment
 
     def _enqueue(self, job: Job) -> None:
-        """Behind the visitors who came before; a background job behind all."""
-        if job.background:
-            self._waiting.append(job)
-        else:
-            self._waiting.insert(sum(not other.background for other in self._waiting), job)
-            if self._running is not None and self._running.background:
-                self._halt(self._running)
+        self._waiting.add(job)
         self._changed.notify_all()
+        self._share()
         self._next()
 
     def _next(self) -> None:
         """Begin the next job if the process is free."""
         if self._link is not None and self._running is None and self._waiting:
-            job = self._running = self._waiting.popleft()
+            job = self._running = self._waiting.next()
             assert job.order is not None  # it ends but once
+            self._began, job.begun = time.monotonic(), True
             self._send(Begin(job.number, job.order.light(), job.background, job.trouble))
+            self._share()
+
+    def _share(self) -> None:
+        """Let the running job give way to those that wait: one in the background now, another at the end of its turn."""
+        job = self._running
+        if job is None or job.gives_way or job.stop.is_set() or not self._waiting.may_pass(job):
+            return
+        if job.background:
+            job.gives_way = True
+            self._send(GiveWay(job.number))
+            self._insist(job)
+        elif self._turn is None:
+            left = self._began + TURN_SECONDS - time.monotonic()
+            self._turn = threading.Timer(max(0.0, left), self._turn_is_over, [job])
+            self._turn.daemon = True
+            self._turn.start()
 
     def _halt(self, job: Job) -> None:
         """Stop the running job, by force if it does not obey."""
         if not job.stop.is_set():
             job.stop.set()
             self._send(Stop(job.number))
+            self._insist(job)
+
+    def _insist(self, job: Job) -> None:
+        if self._deadline is None:
             self._deadline = threading.Timer(OBEY_SECONDS, self._enforce, [job, self._link])
             self._deadline.daemon = True
             self._deadline.start()
 
-    def _finish(self, job: Job) -> None:
-        """The running job is over, or has given way."""
+    def _finish(self, job: Job, told: int | None) -> None:
+        """The running job is over; or has given way, when so many of its news had been told."""
         self._running = None
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-        if job.background and job.stop.is_set():
-            job.give_way()
-            self._waiting.append(job)
-        else:
+        for timer in (self._deadline, self._turn):
+            if timer is not None:
+                timer.cancel()
+        self._deadline = self._turn = None
+        if told is None or job.stop.is_set():
             job.end()
+        else:
+            job.give_way(told)
+            self._waiting.add(job)
 
     # Other threads
 
+    def _turn_is_over(self, job: Job) -> None:
+        with self._changed:
+            if job is self._running:
+                self._turn = None
+                if not job.stop.is_set() and self._waiting.may_pass(job):
+                    job.gives_way = True
+                    self._send(GiveWay(job.number))
+
     def _enforce(self, job: Job, link: Link | None) -> None:
         with self._changed:
-            if job is self._running and job.stop.is_set() and link is not None and link is self._link:
+            asked = job.stop.is_set() or job.gives_way
+            if job is self._running and asked and link is not None and link is self._link:
                 log.warning("a job did not stop within %s seconds: its process is ended", OBEY_SECONDS)
                 link.kill()
 
@@ -225,9 +261,9 @@ class Worker:
                     known.trouble = trouble
                     self._fetching.remove(known)
                     self._enqueue(known)
-            case Ended(number):
+            case Ended(number, told):
                 if (known := self._job(number)) is not None:
-                    self._finish(known)
+                    self._finish(known, told)
                 self._next()
 
     def _job(self, number: int) -> Job | None:
@@ -246,13 +282,15 @@ class Worker:
         """What was to be fetched by a process that died is fetched where it is needed; what it was at fails. One that was never
         ready cannot serve anybody who waits."""
         if self._running is not None:
-            if not self._running.stop.is_set():
-                self._running.tell(Failed(DIED))
-            self._finish(self._running)
+            job = self._running
+            assert job.order is not None  # it has not ended
+            if not job.stop.is_set() and not job.gives_way:
+                job.tell(Failed(DIED))
+            self._finish(job, job.order.told if job.gives_way else None)
         fetching, self._fetching = self._fetching, []
         for job in fetching:
             self._enqueue(job)
         while not ready and self._waiting:
-            job = self._waiting.popleft()
+            job = self._waiting.next()
             job.tell(Failed(DIED))
             job.end()
