@@ -31,9 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
     listing.add_argument("--json", action="store_true", help="for programs")
     _add_benchmark(commands.add_parser("benchmark", help="how fast the maps are on this machine, and how exact"))
     _add_evaluate(commands.add_parser("evaluate", help="how faithful the maps are, over a folder of photos"))
-    _add_sanity(
-        commands.add_parser("sanity", help="whether maps depend on what the network has learnt, and are stable")
-    )
+    _add_sanity(commands.add_parser("sanity", help="whether maps depend on what was learnt, and are stable"))
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show the traceback of whatever goes wrong")
     return whole
