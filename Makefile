@@ -1,4 +1,4 @@
-PORT ?= 7860
+PORT ?=
 PYTHON ?= python3
 BIN = .venv/bin
 
@@ -6,7 +6,7 @@ BIN = .venv/bin
 help: ## list what can be done
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
 
-demo: .venv/demo ## set up and serve the page on http://127.0.0.1:7860 (PORT=8000 changes it)
+demo: .venv/demo ## set up and serve the page on http://127.0.0.1:7860, or the next free port (PORT=8000 is that one)
 	PORT=$(PORT) $(BIN)/python app.py
 
 test: .venv/dev ## set up and run all tests (TESTS="tests/test_path.py -k steps" for some)

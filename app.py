@@ -15,7 +15,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")  # addresses that only this machine re
 
 def main() -> None:
     """Read the options and serve the page; on Hugging Face Spaces it listens to the outside."""
-    from iscam.cli import add_network, check_network
+    from iscam.cli import add_network, check_network, complain, sentence_of
     from iscam.models import DEFAULT_MODEL
 
     on_spaces = "SPACE_ID" in os.environ
@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument(
         "--allow-uploads", action="store_true", help="take weights on the page (.safetensors); never for the public"
     )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of whatever goes wrong")
     options = parser.parse_args()
     try:
         check_network(options)
@@ -41,7 +42,13 @@ def main() -> None:
 
     from iscam.ui.serve import serve
 
-    serve(options.host, options.port, options.model or DEFAULT_MODEL, own, options.allow_uploads)
+    try:
+        serve(options.host, options.port, options.model or DEFAULT_MODEL, own, options.allow_uploads)
+    except Exception as error:
+        complain(f"app.py: {sentence_of(error)}")
+        if options.debug:
+            raise
+        raise SystemExit(2) from error
 
 
 def own_of(options: argparse.Namespace) -> Own | None:

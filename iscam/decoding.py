@@ -21,6 +21,7 @@ JPEG_PIXELS = 40_000_000
 MAX_SCANS_PIXELS = (
     65_000_000  # of a JPEG in several scans, which is held whole, at up to 8 bytes a pixel, however small
 )
+MAX_SCANNED = 1_500_000_000  # pixels of a JPEG times its scans, each of which goes over all of it: two seconds' work
 MAX_SLOW_VALUES = 3_000_000  # which PIL reads one by one: two or three seconds' work
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "PPM")
@@ -67,6 +68,10 @@ class _TooLarge(Exception):
     """More pixels than the number it is given."""
 
 
+class _TooOften(Exception):
+    """Scans over scans."""
+
+
 def decode(source: bytes | Image.Image, shown: str) -> Decoded:
     """Decode a file's bytes or an open picture, which is left as it is; its size is checked before its pixels are touched.
 
@@ -87,6 +92,8 @@ def decode(source: bytes | Image.Image, shown: str) -> Decoded:
             raise ValueError(
                 f"{shown} has more than {most // 1_000_000} million pixels: scale the photo down."
             ) from error
+        except _TooOften as error:
+            raise ValueError(f"{shown} is stored in too many scans: open it elsewhere and save it anew.") from error
         except Exception as error:  # on hostile bytes the decoders raise nearly anything
             raise ValueError(f"{shown} is damaged or cut off: get or save the photo again.") from error
         try:
@@ -111,7 +118,7 @@ def _of_picture(image: Image.Image) -> _Found:
 def _of_bytes(data: bytes) -> _Found:
     try:
         return _load(data)
-    except (_TooLarge, UnidentifiedImageError, Image.DecompressionBombError):
+    except (_TooLarge, _TooOften, UnidentifiedImageError, Image.DecompressionBombError):
         raise
     except ValueError:  # of texts and profiles over a megabyte PIL says no more than that
         if not data.startswith(_PNG):
@@ -124,6 +131,8 @@ def _load(data: bytes) -> _Found:
         # not Image.open, which refuses 179 million pixels before it can be told to decode fewer
         image: ImageFile.ImageFile = JpegImagePlugin.jpeg_factory(BytesIO(data))
         size = image.size
+        if data.count(b"\xff\xda") * size[0] * size[1] > MAX_SCANNED:
+            raise _TooOften
         _shrink(image, in_one_scan(data))
     else:
         _add_heif()

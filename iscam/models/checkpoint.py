@@ -17,7 +17,7 @@ from .describe import describe, probe_of
 from .heads import find_head
 from .layers import find_layers
 from .loaded import LoadedModel, numbered
-from .naming import find_weights, mappings, plain
+from .naming import find_weights, mappings, plain, spoken
 from .preprocessing import Triple, make_transforms, usual_mean_std
 from .reading import read_content
 from .table import BUNDLED, LITE, MODELS, ModelSpec
@@ -158,7 +158,9 @@ def fill(network: nn.Module, state: dict[str, Tensor], source: str) -> None:
             found, needed = (tuple(t.shape) for t in (state[name], tensor))
             raise ValueError(f"{source} does not fit the architecture: {name} is {found}, not {needed}.")
     if extra := next((name for name in state if name not in wanted), None):
-        raise ValueError(f"{source} does not fit the architecture: it has {extra}, which the architecture has not.")
+        raise ValueError(
+            f"{source} does not fit the architecture: it has {spoken(extra)}, which the architecture has not."
+        )
     with torch.no_grad():
         for name, tensor in wanted.items():  # not load_state_dict: MNASNet's wants a version number beside the tensors
             if name in state:

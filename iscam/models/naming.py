@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 DEPTH = 4  # of wrappings, at most
+LONGEST = 120  # letters of a name
 AVERAGED = re.compile(
     r"(^|[._])(ema|swa|averaged|average|shadow)([._]|$)"
 )  # kept beside what is trained, to be used instead
@@ -135,7 +136,7 @@ def _chosen(finds: Sequence[_Find], source: str) -> tuple[_Find, list[str]]:
         )
     others = [name for name in names if name != averaged[0].name]
     return averaged[0], [
-        f"Of the weights in {source} the averaged ones were taken ({averaged[0].name}), not {_listed(others)}."
+        f"Of the weights in {source} the averaged ones were taken ({spoken(averaged[0].name)}), not {_listed(others)}."
     ]
 
 
@@ -145,4 +146,9 @@ def _spare(name: str) -> str | None:
 
 def _listed(names: Sequence[str]) -> str:
     """Up to three names, and how many more there are."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return ", ".join(map(spoken, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def spoken(name: str) -> str:
+    """A name out of a file as it may stand in a sentence."""
+    return name if name.isprintable() and len(name) <= LONGEST else f"{name[:LONGEST]!r}"

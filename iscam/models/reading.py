@@ -23,6 +23,7 @@ UNREADABLE = (
     AssertionError,
     AttributeError,
     TypeError,
+    OSError,  # it was opened before: what is wrong then is what it says of itself
     struct.error,
 )
 

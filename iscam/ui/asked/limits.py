@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import shutil
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,8 @@ MAX_BODY_BYTES = MAX_FILE_BYTES + AROUND
 PATIENCE = 30.0
 SLOWEST = 4_000  # bytes a second
 SPARE_BYTES = 200_000_000  # of the disk, that uploads leave free
+log = logging.getLogger(__name__)
+
 # Gradio's page consists of scripts and styles in its own text; its plots compile theirs; in a frame, it is told its size by a
 # script of cdnjs. Spaces show it in a frame of theirs.
 _FRAMES = "'self' https://huggingface.co https://*.hf.space"
@@ -51,19 +55,31 @@ HEADERS = (
 
 
 class Headers:
-    """ASGI middleware: every answer tells browsers what its page may load, and who may show it."""
+    """ASGI middleware: every answer tells browsers what its page may load, and who may show it. A request at which the app
+    fails, such as one for an event that is none, is answered 400; of what was in it nothing is logged."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
         async def telling(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
-                said = {name for name, _ in message["headers"]}
-                message["headers"] = [*message["headers"], *(row for row in HEADERS if row[0] not in said)]
+                started = True
+                said = {name for name, _ in message.get("headers", ())}
+                message["headers"] = [*message.get("headers", ()), *(row for row in HEADERS if row[0] not in said)]
             await send(message)
 
-        await self.app(scope, receive, telling)
+        try:
+            await self.app(scope, receive, telling)
+        except Exception as error:
+            if scope["type"] != "http" or started:
+                raise
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            log.warning("a request failed: %s in %s, line %s", type(error).__name__, frame.filename, frame.lineno)
+            await _answer(telling, 400, "This request cannot be answered.")
 
 
 class BodyLimit:
@@ -121,10 +137,14 @@ class BodyLimit:
             await self._refuse(send, refused)
 
     async def _refuse(self, send: Send, why: _Refused) -> None:
-        headers = [(b"content-type", b"text/plain"), (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": why.status, "headers": headers})
-        words = why.words.format(most=self.limit // 1_000_000)
-        await send({"type": "http.response.body", "body": words.encode()})
+        await _answer(send, why.status, why.words.format(most=self.limit // 1_000_000))
+
+
+async def _answer(send: Send, status: int, words: str) -> None:
+    """A line of text, after which the connection is closed."""
+    headers = [(b"content-type", b"text/plain"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": words.encode()})
 
 
 class _Refused(Exception):
