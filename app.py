@@ -25,7 +25,7 @@ def main() -> None:
         description="Serve the IS-CAM page, with the model it begins with, or a network of your own."
     )
     parser.add_argument("--host", default=host, help="address to listen at (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=port, help="port (default: 7860, or the next free one)")
+    parser.add_argument("--port", type=_port, default=port, help="port (default: 7860, or the next free one)")
     add_network(parser)
     parser.add_argument(
         "--allow-uploads", action="store_true", help="take weights on the page (.safetensors); never for the public"
@@ -49,6 +49,13 @@ def main() -> None:
         if options.debug:
             raise
         raise SystemExit(2) from error
+
+
+def _port(text: str) -> int:
+    """A port's number."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: ports are numbers from 1 to 65535.")
+    return int(text)
 
 
 def own_of(options: argparse.Namespace) -> Own | None:

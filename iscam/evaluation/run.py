@@ -66,9 +66,10 @@ def evaluate(
     for item in progress([item for item in items if item.name in own]):
         try:
             rows = list(_rows(explainer, item, find(item.label) if by_label else None, conditions))
-            store.add(crew.rank, {"file": item.name, "photo": state(item), "rows": rows})
+            line = {"file": item.name, "photo": state(item), "rows": rows}
         except (ValueError, OSError) as error:
-            store.add(crew.rank, {"file": item.name, "problem": str(error)})
+            line = {"file": item.name, "problem": str(error)}
+        store.add(crew.rank, line)
     crew.wait()
     return _found(store, items, conditions) if crew.rank == 0 else None
 

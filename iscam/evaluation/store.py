@@ -6,6 +6,7 @@ number of processes, reads them and does the rest.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -46,12 +47,22 @@ class Store:
             write_whole(self._settings, json.dumps({"settings": wanted}, indent=2) + "\n")
 
     def add(self, rank: int, line: dict[str, Any]) -> None:
-        """Append a line by a single write, so that a process that is killed leaves it whole or not at all."""
-        with (self._parts / f"{rank}.jsonl").open("a+b", buffering=0) as part:
-            text = json.dumps(line, allow_nan=False).encode() + b"\n"
-            if part.tell() and not _ends_whole(part):
-                text = b"\n" + text  # of a machine that was switched off
-            part.write(text)
+        """Append a line by a single write, so that a process that is killed leaves it whole or not at all.
+
+        Raises OSError, a sentence, if it cannot be written.
+        """
+        file = self._parts / f"{rank}.jsonl"
+        text = json.dumps(line, allow_nan=False).encode() + b"\n"
+        try:
+            with file.open("a+b", buffering=0) as part:
+                if part.tell() and not _ends_whole(part):
+                    text = b"\n" + text  # of a machine that was switched off, or a disk that was full
+                if part.write(text) != len(text):
+                    raise OSError(errno.ENOSPC, "there is no room for all of it")
+        except OSError as error:
+            raise OSError(
+                f"{file} cannot be written ({error.strerror}): mend that, and the same command goes on where it was."
+            ) from error
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """All whole lines of all processes."""
