@@ -110,7 +110,7 @@ def _count(found: Found, line: Mapping[str, object]) -> None:
 def inside(reader: str, first: int, end: int) -> None:
     """Try files in this process, and print a line of each."""
     resource.setrlimit(resource.RLIMIT_AS, (SPACE, SPACE))
-    module = importlib.import_module(READERS[reader])
+    module = importlib.import_module(READERS.get(reader, reader))
     seeds: dict[str, bytes] = module.seeds()
     read: Read = module.read
     for name, data in seeds.items():
@@ -153,7 +153,7 @@ def no_sentence(words: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("reader", choices=READERS)
+    parser.add_argument("reader", help=f"{', '.join(READERS)}, or a module with `seeds` and `read`")
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--inside", type=int, nargs=2, help=argparse.SUPPRESS)

@@ -50,7 +50,16 @@ class MapEvents:
         chosen: Updates = {ask[name]: given[name] for name in FROM_A_LINK if name in given}
         if "photo" in given:
             chosen[ask["photo"]] = given["photo"]["path"]
-        yield from self._maps(question, Look(), request, new_choices=True, first=chosen)
+        try:
+            yield from self._maps(question, Look(), request, new_choices=True, first=chosen)
+        except gr.Error as error:
+            visit = self._desk.visit(request)
+            if visit.shown is not None and visit.shown.subject is not None:
+                raise
+            gr.Warning(f"The link cannot be followed. {error.message}", duration=None)
+            back: Updates = {part: str(PHOTO) if part is ask["photo"] else part.value for part in chosen}
+            yield back | self._updates.says("Getting ready …")
+            yield from self._example(request)
 
     def _example(self, request: gr.Request) -> Iterator[Updates]:
         visit, question = self._desk.visit(request), self._desk.example
