@@ -347,15 +347,18 @@ def test_a_closed_page_ends_its_work(page: Page, beside: BrowserContext, app: Se
     rests(page, app, busy)
 
 
-def test_a_second_visitor_waits_for_the_first(page: Page, beside: BrowserContext, app: Served, fresh: Fresh) -> None:
+def test_a_second_visitor_does_not_wait_for_the_end_of_the_first(
+    page: Page, beside: BrowserContext, app: Served, fresh: Fresh
+) -> None:
+    """A long run gives way for a turn, goes on, and can be stopped as ever."""
     predicted(page, fresh("rocket"))
     start_a_long_run(page)
     with visit(beside, app) as second:
         upload(second, fresh("astronaut"))
-        wait_for_status(second, "^Waiting: 1 job before yours.$")
+        wait_for_status(second, "sees .*%")
+        wait_for_status(page, r"IS-CAM: [\d,]+ of [\d,]+ passes, .* left")
         press(page, "Stop")
         wait_for_status(page, "^Stopped after")
-        wait_for_status(second, "sees .*%")
         set_steps(second, 4)
         press(second, "Explain")
         wait_for_status(second, "^Done in")

@@ -57,34 +57,36 @@ def fuzz(reader: str, count: int, first: int = 0) -> Found:
 def _batch(reader: str, number: int, end: int, found: Found) -> int:
     """Try files in one process until it ends; the number of the next file."""
     command = [sys.executable, "-m", "tests.reliability.fuzz", reader, "--inside", str(number), str(end)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
-    assert process.stdout is not None and process.stderr is not None
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     errors: list[str] = []
-    threads = [
-        threading.Thread(target=lambda: [lines.put(line) for line in (*iter(process.stdout.readline, ""), "")]),  # type: ignore[union-attr]
-        threading.Thread(target=lambda: errors.append(process.stderr.read())),  # type: ignore[union-attr]
-    ]
-    for thread in threads:
-        thread.start()
-    limit = STARTS
-    reason = "ended its process"
-    while number < end:
-        try:
-            line = lines.get(timeout=limit)
-        except queue.Empty:
-            process.kill()
-            reason = f"hung for {limit:.0f} s"
-            break
-        if not line:
-            break
-        _count(found, json.loads(line))
-        number, limit = number + 1, KILLED
-    process.wait()
-    for thread in threads:
-        thread.join()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        out, err = process.stdout, process.stderr
+        assert out is not None and err is not None
+
+        def listen() -> None:
+            for line in out:
+                lines.put(line)
+            lines.put("")  # it has ended
+
+        threads = [threading.Thread(target=listen), threading.Thread(target=lambda: errors.extend(err))]
+        for thread in threads:
+            thread.start()
+        limit, reason = STARTS, "ended its process"
+        while number < end:
+            try:
+                line = lines.get(timeout=limit)
+            except queue.Empty:
+                process.kill()
+                reason = f"hung for {limit:.0f} s"
+                break
+            if not line:
+                break
+            _count(found, json.loads(line))
+            number, limit = number + 1, KILLED
+        for thread in threads:
+            thread.join()
     if number < end:
-        found.wrong.append(f"file {number} {reason}: {errors[0].strip().splitlines()[-1:]}")
+        found.wrong.append(f"file {number} {reason}: {''.join(errors[-1:]).strip()}")
         number += 1
     return number
 

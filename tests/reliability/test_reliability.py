@@ -52,7 +52,8 @@ def test_what_is_wrong_is_found(code: str, words: str, tmp_path: Path, monkeypat
         f"def read(name, data):\n    read_so_far.append(data)\n    if len(read_so_far) == 5:\n        {code}\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(fuzz, "HANGS", 0.2)
+    if "0.3" in code:
+        monkeypatch.setattr(fuzz, "HANGS", 0.2)
     monkeypatch.setattr(fuzz, "KILLED", 3.0)
     found = fuzz.fuzz("poor_reader", 6)
     assert found.tried == 6 and len(found.wrong) == 1 and words in found.wrong[0]

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from iscam.ui.asked.endpoint import MAX_OPEN, Callers
 from iscam.ui.asked.limits import MAX_BODY_BYTES, BodyLimit
 from tests.serving import ROOT, running_app
 from tests.ui.stand_in import PATIENCE
@@ -381,3 +383,39 @@ def test_uploads_are_refused_where_the_disk_is_full(app: str, monkeypatch: pytes
         )
         statuses[path] = sent[0]["status"]
     assert statuses == {"/gradio_api/upload": 507, "/gradio_api/queue/join": 200}
+
+
+def test_a_session_has_few_questions_open(app: str) -> None:
+    """And asks on when they are answered, or could not be."""
+    callers = Callers()
+    with ExitStack() as stack:
+        for _ in range(MAX_OPEN):
+            stack.enter_context(callers.one("ann"))
+        with pytest.raises(ValueError, match="questions are open already"), callers.one("ann"):
+            pass
+        with callers.one("bob"):
+            pass
+    with pytest.raises(ZeroDivisionError), callers.one("ann"):
+        raise ZeroDivisionError
+    assert not callers._open
+    session = uuid.uuid4().hex
+    number = next(
+        each["id"] for each in WEB.get(f"{app}/config").json()["dependencies"] if each["api_name"] == "explain"
+    )
+    asked = [
+        {"path": upload(app, CHELSEA)},
+        "photo11",
+        "layer1",
+        None,
+        100,
+        ["is-cam"],
+        "linear",
+        "probability",
+        "exact",
+    ]
+    for _ in range(MAX_OPEN + 1):
+        body = {"data": asked, "fn_index": number, "session_hash": session}
+        WEB.post(f"{app}/gradio_api/queue/join", json=body).raise_for_status()
+    with WEB.stream("GET", f"{app}/gradio_api/queue/data", params={"session_hash": session}) as stream:
+        said = next(line for line in stream.iter_lines() if "process_completed" in line)
+    assert "questions are open already" in said

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -27,10 +31,36 @@ if TYPE_CHECKING:
     from iscam.results import Subject
 
 NAME = "explain"
+MAX_OPEN = 8  # questions of one session: nobody takes all places in the queue
+
+
+class Callers:
+    """How many questions each session has open. Safe for many threads."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self, session: str) -> Iterator[None]:
+        """One more while the body runs. Raises ValueError, a sentence, if there are too many."""
+        with self._lock:
+            if self._open[session] >= MAX_OPEN:
+                raise ValueError(
+                    f"{MAX_OPEN} of your questions are open already: wait for an answer before you ask on."
+                )
+            self._open[session] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open[session] -= 1
+                self._open += Counter()  # which forgets those that have none
 
 
 def add(worker: Worker) -> None:
     """Add the endpoint `explain`; to be called inside `gr.Blocks`."""
+    callers = Callers()
 
     def explain(
         photo: dict[str, Any],
@@ -45,6 +75,7 @@ def add(worker: Worker) -> None:
         rivals: str | None = None,
         strength: float = 1.0,
         signed: bool = False,
+        request: gr.Request | None = None,
     ) -> dict[str, Any]:
         """Explain a photo: predictions; per method probability, seconds, passes and note; and a figure (PNG).
 
@@ -65,14 +96,15 @@ def add(worker: Worker) -> None:
         """
         try:
             asked = photo, model, layer, target, None, steps, methods, path, weighting, engine
-            question = checks.question(worker.offer, *asked, contrast=(rivals, strength, signed))
-            news, owner = worker.answers.to(question), uuid.uuid4().hex
-            if news is not None:
-                return _answer(news, model)
-            job = worker.submit(owner, Order(work.explain, question))
+            with callers.one("" if request is None else checks.session(request)):
+                question = checks.question(worker.offer, *asked, contrast=(rivals, strength, signed))
+                news, owner = worker.answers.to(question), uuid.uuid4().hex
+                if news is None:
+                    job = worker.submit(owner, Order(work.explain, question))
+                    news = [each for batch in job.follow() for each in batch]
         except (ValueError, OSError) as error:
             raise gr.Error(str(error), print_exception=False) from error
-        return _answer([news for batch in job.follow() for news in batch], model)
+        return _answer(news, model)
 
     events.api(explain, api_name=NAME, concurrency_limit=AT_ONCE)
 
