@@ -125,7 +125,7 @@ def crowd(app: Served, count: int) -> list[Row]:
 
 def fairness(app: Served) -> list[Row]:
     """A visitor asks for the slowest methods with 100 steps, others for little: they do not wait for the end."""
-    data = [photo(number) for number in range(4)]
+    data = [photo(200 + number) for number in range(4)]  # not those of a crowd, whose maps are known
     with Visitor(app.url) as slow:
         path, event = slow.upload("slow.png", data[3]), slow.event("explain")
         long = ThreadPoolExecutor(1).submit(
