@@ -13,6 +13,7 @@ from iscam.ui.done import maps
 from iscam.ui.done.bench import Bench
 from iscam.ui.done.compute import Link
 from iscam.ui.done.job import Job
+from iscam.ui.done.messages import Stop
 from iscam.ui.done.news import Failed
 from iscam.ui.done.order import Order
 from iscam.ui.done.question import Question
@@ -221,6 +222,22 @@ def test_a_stop_while_a_job_gives_way_shows_what_there_is(worker: Worker) -> Non
     worker.release(long)
     slow.set()
     assert (told(long), told(other)) == (["half"], [])
+
+
+@pytest.mark.usefixtures("short_turns")
+def test_a_job_that_is_stopped_as_it_gives_way_is_not_taken_up_again(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the process hears of the stop only after it has let go."""
+    tries, lets_go = [], threading.Event()
+    long = worker.submit("ann", deed(lambda task: (tries.append(1), lets_go.wait(PATIENCE))))
+    other = worker.submit("bob", deed(lambda task: None))
+    until(lambda: long.gives_way)
+    send = worker._send
+    monkeypatch.setattr(worker, "_send", lambda message: None if isinstance(message, Stop) else send(message))
+    worker.release(long)
+    lets_go.set()
+    assert (told(long), told(other), tries) == ([], [], [1])
 
 
 @pytest.mark.usefixtures("short_turns")
