@@ -114,6 +114,7 @@ def test_photos_are_found_in_folders_class_folders_and_tables(tmp_path: Path) ->
         ("file,left\na.jpg,5\n", "is no box"),
         ("file,left,top,right,bottom\na.jpg,1,1,inf,9\n", "is no box"),
         ("file,class\n", "no photos"),
+        ('file,class\n"a.jpg,1\n', "is no CSV in UTF-8: unexpected end of data"),
     ],
 )
 def test_a_table_that_makes_no_sense_is_told_by_its_line(tmp_path: Path, lines: str, words: str) -> None:
@@ -501,6 +502,17 @@ def test_rows_of_another_photo_of_the_same_name_are_not_taken(tmp_path: Path, ev
     copied, labelled, boxed, same = (row for row in read_rows(out) if row["method"] == "gaussian")
     assert {**copied, "file": "03.jpg"} == same
     assert labelled["class_index"] == "7" and float(boxed["box_area"]) < float(same["box_area"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full, as Linux has")
+def test_a_full_disk_ends_an_evaluation_which_then_goes_on(tmp_path: Path, evaluate: Run) -> None:
+    folder, out = photos(tmp_path / "in", 2), tmp_path / "out"
+    (out / "parts").mkdir(parents=True)
+    (out / "parts" / "0.jsonl").symlink_to("/dev/full")
+    code, _, complaints = evaluate(folder, *QUICK, "--out", out)
+    assert code == 2 and "0.jsonl cannot be written (No space left on device)" in complaints.splitlines()[-1]
+    (out / "parts" / "0.jsonl").unlink()
+    assert evaluate(folder, *QUICK, "--out", out)[0] == 0 and lines(out) == 2
 
 
 def test_a_torn_line_is_done_again(tmp_path: Path, evaluate: Run) -> None:

@@ -12,13 +12,14 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from iscam import MODELS, Explainer, load_model
 from iscam.images import Geometry
 from iscam.models import architectures
 from iscam.models.checkpoint import read_checkpoint
+from iscam.models.photo11 import BUNDLED_WEIGHTS
 from tests.models.networks import SMALL, Trap, assert_sentence, build, logits_of, network_of, noise_photo, save
 
 WRAPS = {
@@ -269,3 +270,13 @@ def test_a_missing_checkpoint_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(OSError, match="There is no weights file") as caught:
         load_model(arch="resnet18", checkpoint=tmp_path / name)
     assert_sentence(caught.value, str(tmp_path / name))
+
+
+def test_names_that_cannot_be_printed_are_shown_escaped(tmp_path: Path) -> None:
+    """A file's author does not write on a terminal."""
+    state = load_file(BUNDLED_WEIGHTS)
+    name = next(iter(state))
+    torch.save(state | {f"{name}\x1b[31m": state[name]}, tmp_path / "mine.pth")
+    with pytest.raises(ValueError, match="does not fit") as refused:
+        load_model(arch="photo11", checkpoint=tmp_path / "mine.pth")
+    assert str(refused.value).isprintable() and "x1b[31m" in str(refused.value)

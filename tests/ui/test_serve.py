@@ -85,6 +85,8 @@ def test_examples_are_there() -> None:
         (["--arch", "resnet18"], "--checkpoint"),
         (["--arch", "resnet18", "--checkpoint", "nowhere.pth"], "nowhere.pth"),
         (["--head", "sigmoid"], "--arch"),
+        (["--port", "99999"], "from 1 to 65535"),
+        (["--port", "http"], "from 1 to 65535"),
         (["--allow-uploads", "--host", "0.0.0.0"], "--allow-uploads"),
         (["--allow-uploads", "--host", "192.168.0.7"], "--allow-uploads"),
         (["--model", "resnet18", "--arch", "resnet18", "--checkpoint", "nowhere.pth"], "--model"),
