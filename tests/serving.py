@@ -25,11 +25,23 @@ class Served:
     url: str
     pid: int
 
+    @property
+    def children(self) -> list[int]:
+        """The processes that it has started."""
+        threads = Path(f"/proc/{self.pid}/task").glob("*/children")  # a child is that of the thread that started it
+        return [int(child) for thread in threads for child in thread.read_text().split()]
+
     def cpu_seconds(self) -> float:
         """How long all its threads, and those of its children, have kept a processor busy so far."""
-        threads = Path(f"/proc/{self.pid}/task").glob("*/children")  # a child is that of the thread that started it
-        children = [int(child) for thread in threads for child in thread.read_text().split()]
-        return sum(_cpu_seconds(pid) for pid in (self.pid, *children))
+        return sum(_cpu_seconds(pid) for pid in (self.pid, *self.children))
+
+
+def alive(process: int) -> bool:
+    """Whether there is such a process, and not only its entry that nobody has read."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _cpu_seconds(pid: int) -> float:

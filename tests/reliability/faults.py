@@ -20,7 +20,7 @@ from PIL.ExifTags import Base as ExifTag
 
 from iscam.models.photo11 import BUNDLED_WEIGHTS
 from iscam.project import EXAMPLES
-from tests.serving import ROOT, Served, running_app
+from tests.serving import ROOT, Served, alive, running_app
 
 from .abuse import MODEL, settings
 from .client import Visitor, error_of
@@ -86,10 +86,6 @@ def _row(what: str, expected: str, observed: str, holds: bool) -> Row:
     return Row("fault", what, 1, expected, observed, holds)
 
 
-def _children(pid: int) -> list[int]:
-    return [int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()]
-
-
 def _long(visitor: Visitor) -> None:
     """Ask for what takes minutes."""
     path = visitor.upload("x.png", photo(5))
@@ -109,7 +105,7 @@ def _killed_compute(app: Served) -> Row:
     with Visitor(app.url) as visitor:
         _long(visitor)
         time.sleep(2)
-        for child in _children(app.pid):
+        for child in app.children:
             os.kill(child, signal.SIGKILL)
         last = next(message for message in visitor.messages() if message["msg"] == "process_completed")
         said, after = error_of(last), _answered(app)
@@ -171,25 +167,18 @@ def _killed_server(folder: Path) -> Row:
     with running_app(place) as app:
         with Visitor(app.url) as visitor:
             visitor.upload("mine.png", photo(7))
-        children = _children(app.pid)
+        children = app.children
         os.kill(app.pid, signal.SIGKILL)
         end = time.monotonic() + WAIT
-        while any(_alive(child) for child in children) and time.monotonic() < end:
+        while any(alive(child) for child in children) and time.monotonic() < end:
             time.sleep(0.1)
-    alive, there = sum(map(_alive, children)), len(list((place / "uploads").rglob("mine.png")))
+    left, there = sum(map(alive, children)), len(list((place / "uploads").rglob("mine.png")))
     with running_app(place):
         after = len(list((place / "uploads").rglob("mine.png")))
     shutil.rmtree(place / "uploads", ignore_errors=True)
-    seen = f"{alive} processes left; {there} uploads before the next start, {after} after"
-    holds = not alive and there == 1 and not after
+    seen = f"{left} processes left; {there} uploads before the next start, {after} after"
+    holds = not left and there == 1 and not after
     return _row("kill -9 of the server", "its processes end, its uploads go at the next start", seen, holds)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except OSError:
-        return False
 
 
 def _no_room() -> None:

@@ -158,12 +158,9 @@ def fairness(app: Served) -> list[Row]:
     ]
 
 
-def memory(pid: int) -> int:
-    """MB that a process and its children hold."""
-    children = [
-        int(child) for task in Path(f"/proc/{pid}/task").glob("*/children") for child in task.read_text().split()
-    ]
-    status = [Path(f"/proc/{each}/status").read_text() for each in (pid, *children)]
+def memory(app: Served) -> int:
+    """MB that a server and its children hold."""
+    status = [Path(f"/proc/{each}/status").read_text() for each in (app.pid, *app.children)]
     lines = [line for text in status for line in text.splitlines() if line.startswith("VmRSS")]
     return sum(int(line.split()[1]) for line in lines) // 1024
 
@@ -185,12 +182,12 @@ def growth(app: Served, jobs: int, visits: int) -> list[Row]:
 
     for number in range(30):
         ask(number)
-    before = memory(app.pid)
+    before = memory(app)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(ask, range(jobs)))
         list(pool.map(leave, range(visits)))
     ask(0)  # the queue is empty again when this is answered
-    after = memory(app.pid)
+    after = memory(app)
     seen = f"{before} MB before, {after} MB after"
     what = f"{jobs} jobs, and {visits} visits that leave without a word"
     return [Row("load", what, jobs + visits, "less than 300 MB more", seen, after < before + 300)]

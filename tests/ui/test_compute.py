@@ -20,6 +20,7 @@ from iscam.ui.done.order import Order
 from iscam.ui.done.question import Question
 from iscam.ui.done.worker import DIED, Worker
 from tests.conftest import ROOT
+from tests.serving import alive
 from tests.ui import probe
 from tests.ui.stand_in import OFFER, ask, told, until
 
@@ -34,14 +35,6 @@ def worker() -> Iterator[Worker]:
 
 def example(methods: tuple[str, ...] = ("is-cam", "grad-cam")) -> Question:
     return replace(checks.question(OFFER, {"path": str(PHOTO)}, "photo11"), methods=methods)
-
-
-def alive(process: int) -> bool:
-    """Whether there is such a process, and not only its entry that nobody has read."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")

@@ -24,6 +24,7 @@ from PIL import Image
 
 from iscam.ui.asked.endpoint import MAX_OPEN, Callers
 from iscam.ui.asked.limits import MAX_BODY_BYTES, BodyLimit
+from tests.reliability.client import Visitor, error_of
 from tests.serving import ROOT, running_app
 from tests.ui.stand_in import PATIENCE
 
@@ -78,27 +79,15 @@ def ask(app: str, events: dict[str, int]) -> Callable[..., dict[str, Any]]:
     """Send an event its data and return the last message about it."""
 
     def send(event: str, data: list[Any], session: str = "") -> dict[str, Any]:
-        session = session or uuid.uuid4().hex
-        body = json.dumps({"data": data, "fn_index": events[event], "session_hash": session})
-        headers = {"content-type": "application/json"}
-        joined = WEB.post(f"{app}/gradio_api/queue/join", content=body, headers=headers)
-        if joined.status_code != 200:
-            return {"success": False, "output": {"error": joined.text}}
-        messages = f"{app}/gradio_api/queue/data"
-        with WEB.stream("GET", messages, params={"session_hash": session}) as stream:
-            for line in stream.iter_lines():
-                message = json.loads(line.removeprefix("data: ")) if line else {}
-                if message.get("msg") in ("process_completed", "unexpected_error"):
-                    return message
-        raise AssertionError("the event was never completed")
+        with Visitor(app, session) as one:
+            return one.ask(events[event], data)
 
     return send
 
 
 def upload(app: str, file: Path) -> str:
-    with file.open("rb") as content:
-        answer = WEB.post(f"{app}/gradio_api/upload", files={"files": (file.name, content)})
-    return str(answer.json()[0])
+    with Visitor(app) as one:
+        return one.upload(file.name, file.read_bytes())
 
 
 @pytest.fixture
@@ -385,7 +374,7 @@ def test_uploads_are_refused_where_the_disk_is_full(app: str, monkeypatch: pytes
     assert statuses == {"/gradio_api/upload": 507, "/gradio_api/queue/join": 200}
 
 
-def test_a_session_has_few_questions_open(app: str) -> None:
+def test_a_session_has_few_questions_open(app: str, events: dict[str, int]) -> None:
     """And asks on when they are answered, or could not be."""
     callers = Callers()
     with ExitStack() as stack:
@@ -398,10 +387,6 @@ def test_a_session_has_few_questions_open(app: str) -> None:
     with pytest.raises(ZeroDivisionError), callers.one("ann"):
         raise ZeroDivisionError
     assert not callers._open
-    session = uuid.uuid4().hex
-    number = next(
-        each["id"] for each in WEB.get(f"{app}/config").json()["dependencies"] if each["api_name"] == "explain"
-    )
     asked = [
         {"path": upload(app, CHELSEA)},
         "photo11",
@@ -413,9 +398,8 @@ def test_a_session_has_few_questions_open(app: str) -> None:
         "probability",
         "exact",
     ]
-    for _ in range(MAX_OPEN + 1):
-        body = {"data": asked, "fn_index": number, "session_hash": session}
-        WEB.post(f"{app}/gradio_api/queue/join", json=body).raise_for_status()
-    with WEB.stream("GET", f"{app}/gradio_api/queue/data", params={"session_hash": session}) as stream:
-        said = next(line for line in stream.iter_lines() if "process_completed" in line)
-    assert "questions are open already" in said
+    with Visitor(app) as flood:
+        for _ in range(MAX_OPEN + 1):
+            flood.join(events["explain"], asked).raise_for_status()
+        ended = next(each for each in flood.messages() if each["msg"] == "process_completed")
+    assert "questions are open already" in error_of(ended)

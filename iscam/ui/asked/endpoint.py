@@ -22,6 +22,7 @@ from iscam.settings import DEFAULT_ENGINE, WEIGHTINGS
 from iscam.ui.done import maps as work
 from iscam.ui.done.news import Analysed, Failed, Mapped, Refused
 from iscam.ui.done.order import Order
+from iscam.ui.done.waiting import MOST_BEGUN
 from iscam.ui.done.worker import Worker
 
 from . import checks
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from iscam.results import Subject
 
 NAME = "explain"
-MAX_OPEN = 8  # questions of one session: nobody takes all places in the queue
+MAX_OPEN = MOST_BEGUN  # questions of one session: with more, however long, nobody else would have a turn
 
 
 class Callers:

@@ -97,6 +97,7 @@ class Worker:
             elif job in self._waiting:
                 self._waiting.remove(job)
                 job.end()
+                self._share()  # it may have been one too many to give way to
 
     def release_owner(self, owner: str) -> None:
         """Stop whatever this visitor has running or waiting."""
@@ -148,14 +149,17 @@ class Worker:
         if job is None or job.gives_way or job.stop.is_set() or not self._waiting.may_pass(job):
             return
         if job.background:
-            job.gives_way = True
-            self._send(GiveWay(job.number))
+            self._give_way(job)
             self._insist(job)
         elif self._turn is None:
             left = self._began + TURN_SECONDS - time.monotonic()
             self._turn = threading.Timer(max(0.0, left), self._turn_is_over, [job])
             self._turn.daemon = True
             self._turn.start()
+
+    def _give_way(self, job: Job) -> None:
+        job.gives_way = True
+        self._send(GiveWay(job.number))
 
     def _halt(self, job: Job) -> None:
         """Stop the running job, by force if it does not obey."""
@@ -190,8 +194,7 @@ class Worker:
             if job is self._running:
                 self._turn = None
                 if not job.stop.is_set() and self._waiting.may_pass(job):
-                    job.gives_way = True
-                    self._send(GiveWay(job.number))
+                    self._give_way(job)
 
     def _enforce(self, job: Job, link: Link | None) -> None:
         with self._changed:
