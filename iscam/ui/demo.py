@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
+from functools import partial
 from typing import Any
 
 import gradio as gr
 from gradio.block_function import BlockFunction
+from gradio.blocks import Block, BlocksConfig
+from gradio.renderable import Renderable
 from gradio.state_holder import SessionState
 from starlette.middleware import Middleware
 
@@ -26,9 +29,41 @@ CACHE_EVERY, CACHE_AGE = 600, 1800  # seconds: how often, and from which age on,
 FONTS = ["system-ui", "Segoe UI", "Roboto", "Helvetica", "sans-serif"]  # nothing is fetched for them
 
 
+class Configs(BlocksConfig):
+    """Remembers how components are described. For every visitor Gradio describes all of them anew: where fifty come at once,
+    the server answers nobody for a second."""
+
+    def __init__(self, root: gr.Blocks) -> None:
+        super().__init__(root)
+        self._known: dict[int, dict[str, Any]] = {}
+
+    def __copy__(self) -> Configs:
+        """A visitor's own, whose components may become others."""
+        gradios = super().__copy__()  # type: ignore[no-untyped-call]
+        new = Configs(self.root_block)
+        vars(new).update(vars(gradios), _known=self._known)
+        return new
+
+    def config_for_block(  # type: ignore[override]
+        self, _id: int, rendered_ids: list[int], block: Block, renderable: Renderable | None = None
+    ) -> dict[str, Any]:
+        """As Gradio's, which is the same for all."""
+        make = partial(BlocksConfig.config_for_block, _id, rendered_ids, block, renderable)
+        if renderable is not None or self.root_block.blocks.get(_id) is not block:
+            return make()
+        if _id not in self._known:
+            self._known[_id] = make()
+        known = self._known[_id]
+        return known | {"props": dict(known["props"])}  # whose value a visitor's may change
+
+
 class Demo(gr.Blocks):
     """Blocks whose endpoint may be called with its last arguments left out, as those can that knew fewer of them, and whose
     updates cost what they change."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.default_config = Configs(self)
 
     def validate_inputs(self, block_fn: BlockFunction, inputs: list[Any]) -> None:
         if block_fn.api_name == endpoint.NAME:

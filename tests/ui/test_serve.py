@@ -12,7 +12,9 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from gradio.blocks import Block, BlocksConfig
 from gradio.components import Component
+from gradio.state_holder import SessionState
 
 from iscam.project import EXAMPLES
 from iscam.ui.demo import build
@@ -71,6 +73,32 @@ def test_an_update_costs_what_it_changes(
             ours = await demo.postprocess_data(maps, dict(updates), None)
             assert list(map(plain, ours)) == list(map(plain, theirs)) and len(made) == changed
             made.clear()
+
+    asyncio.run(compared())
+
+
+def test_a_visitor_costs_no_descriptions_of_components(
+    bench: Bench, hire: Callable[[Bench], Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are what Gradio would make; what becomes of one visitor's page is not seen by another."""
+
+    async def compared() -> None:
+        demo, events = build(hire(bench), "photo11")
+        status, steps = events.desk.page.work["status"], events.desk.page.ask["steps"]
+        plain = {key: BlocksConfig.config_for_block(key, [], block) for key, block in demo.blocks.items()}
+        first = SessionState(demo)
+        assert first.config_values == plain and len(plain) > 100
+        made: list[Block] = []
+        describe = Block.get_config
+        monkeypatch.setattr(Block, "get_config", lambda self, cls=None: (made.append(self), describe(self, cls))[1])
+        first._update_value_in_config(status._id, "a secret")
+        first[steps._id] = gr.Slider(1, 7, value=3, render=False)
+        first._update_config(steps._id)
+        made.clear()
+        second = SessionState(demo)
+        assert made == [] and second.config_values == plain and second[steps._id] is steps
+        assert first.config_values[status._id]["props"]["value"] == "a secret"
+        assert first.config_values[steps._id]["props"]["maximum"] == 7
 
     asyncio.run(compared())
 
