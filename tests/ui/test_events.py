@@ -397,15 +397,17 @@ def test_a_link_may_call_a_class_by_its_name(events: Events, network: StandIn) -
     assert "map for dog" in shown(state[page_of(events).maps["grad-cam"]])
 
 
-def test_a_link_that_has_no_answer_opens_the_page_with_its_example(
+def test_a_link_that_has_no_answer_opens_with_its_photo_and_the_usual_classes(
     events: Events, network: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such as one to a class that the model does not know, which is found out when the model is asked: the boxes go back."""
+    """Such as one to a class that the model does not know, which is found out when the model is asked."""
     page, said = page_of(events), []
     monkeypatch.setattr(gr, "Warning", lambda words, duration=None: said.append(words))
-    state = Watcher(events.maps.open(visitor(**{"class": "zebra", "example": "rocket", "steps": "7"}))).finished()
-    assert "An example" in state[page.status] and "<img" in shown(state[page.maps["is-cam"]])
-    assert state[page.ask["photo"]] == str(PHOTO) and state[page.ask["steps"]] == 10
+    query = {"class": "zebra", "example": "rocket", "steps": "7", "model": "photo11"}
+    state = Watcher(events.maps.open(visitor(**query))).finished()
+    assert "Done" in state[page.status] and "<img" in shown(state[page.maps["is-cam"]])
+    assert state[page.ask["photo"]].endswith("rocket.jpg") and state[page.ask["steps"]] == 7
+    assert state[page.ask["target"]] == 4 and state[page.ask["against"]] == words.LIKELY
     assert len(said) == 1 and said[0].startswith("The link cannot be followed. ") and "zebra" in said[0]
 
 
@@ -418,7 +420,9 @@ def test_a_bad_link_says_so_and_opens_the_page(
     warnings: list[str] = []
     monkeypatch.setattr(gr, "Warning", lambda words, duration=None: warnings.append(words))
     state = Watcher(events.maps.open(visitor("ann", **query))).finished()
-    assert "An example" in state[page_of(events).status] and "cannot be followed" in warnings[0]
+    assert "cannot be followed" in warnings[0] and "<img" in shown(state[page_of(events).maps["is-cam"]])
+    only_the_model_knows = "against" in query
+    assert ("Done" if only_the_model_knows else "An example") in state[page_of(events).status]
 
 
 def test_the_page_opens_with_an_example_explained_once(events: Events, network: StandIn) -> None:

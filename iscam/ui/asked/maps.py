@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
+from iscam.settings import LIKELY_RIVALS
 from iscam.ui.done import maps
 from iscam.ui.done.opening import PHOTO
 from iscam.ui.done.order import Order
@@ -53,13 +55,13 @@ class MapEvents:
         try:
             yield from self._maps(question, Look(), request, new_choices=True, first=chosen)
         except gr.Error as error:
-            visit = self._desk.visit(request)
-            if visit.shown is not None and visit.shown.subject is not None:
+            shown = self._desk.visit(request).shown
+            if shown is not None and shown.subject is not None:
                 raise
             gr.Warning(f"The link cannot be followed. {error.message}", duration=None)
-            back: Updates = {part: str(PHOTO) if part is ask["photo"] else part.value for part in chosen}
-            yield back | self._updates.says("Getting ready …")
-            yield from self._example(request)
+            # which classes and layers there are, only the model knows
+            usual = replace(question, layer=None, target=None, against=LIKELY_RIVALS)
+            yield from self._maps(usual, Look(), request, new_choices=True, first=chosen)
 
     def _example(self, request: gr.Request) -> Iterator[Updates]:
         visit, question = self._desk.visit(request), self._desk.example
