@@ -65,8 +65,8 @@ class Store:
             ) from error
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """All whole lines of all processes."""
-        for part in sorted(self._parts.glob("*.jsonl")):
+        """All whole lines of all processes; what is no file, and may have no end, is not read."""
+        for part in filter(Path.is_file, sorted(self._parts.glob("*.jsonl"))):
             for text in part.read_bytes().split(b"\n"):
                 try:
                     line = json.loads(text)
