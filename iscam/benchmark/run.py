@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from iscam.explain import Explainer
 from iscam.images import read_photo
 from iscam.models import MODELS, LoadedModel, has_weights, load_model, load_untrained
+from iscam.path import DEFAULT_STEPS
 from iscam.results import Explanation
 
 from .figures import TORCHCAM, WITHOUT_BF16, Growth, MapOf, Report, Run
@@ -162,7 +163,7 @@ def _grow(model: LoadedModel, photo: Path) -> Iterator[Growth]:
         run, _ = _explained(explainer, photo, "is-cam", steps, None)
         yield Growth(model.key, "steps", steps, run.seconds, run.forward_passes)
     for layer in model.layers:
-        run, explanation = _explained(explainer, photo, "is-cam", 10, None, layer=layer)
+        run, explanation = _explained(explainer, photo, "is-cam", DEFAULT_STEPS, None, layer=layer)
         assert explanation.weights is not None
         yield Growth(model.key, f"channels ({layer})", len(explanation.weights), run.seconds, run.forward_passes)
 

@@ -28,6 +28,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Score-CAM and little else, so that a benchmark takes seconds."""
     monkeypatch.setattr(benchmark, "RUNS", (("score-cam", 1),))
     monkeypatch.setattr(benchmark, "GROWTH_STEPS", (1, 2))
+    monkeypatch.setattr(benchmark, "DEFAULT_STEPS", 1)
     monkeypatch.setattr(passes, "SIZES", (0.5, 1.0))
     monkeypatch.setattr(passes, "REPEATS", 1)
     monkeypatch.setattr(passes, "PASSES", 2)
