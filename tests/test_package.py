@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from iscam import __version__
 from iscam.project import ASSETS, assets_of
@@ -86,3 +88,25 @@ def test_assets_are_found_inside_the_package_or_beside_it(tmp_path: Path) -> Non
     (package / "assets").mkdir()
     assert assets_of(package) == package / "assets"
     assert (ASSETS / "style.css").is_file()
+
+
+def test_nothing_that_windows_lacks_is_loaded_with_a_module() -> None:
+    """What is asked for later stands behind a question whether it is there."""
+    elsewhere = {"fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios", "tty"}
+    lacking = re.compile(
+        r"\bos\.(?:fork|getuid|geteuid|getloadavg|killpg|setsid|sched_\w+|statvfs|uname)\b|signal\.SIGKILL"
+    )
+    for module in (ROOT / "app.py", *(ROOT / "iscam").rglob("*.py")):
+        text = module.read_text(encoding="utf-8")
+        loaded = re.findall(r"^(?:import|from) (\w+)", text, re.MULTILINE)
+        assert not elsewhere.intersection(loaded) and not lacking.search(text), module
+
+
+def test_the_citation_names_this_version_and_the_paper() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)  # what the format wants
+    assert cited["cff-version"] == "1.2.0" and cited["type"] == "software" and cited["version"] == __version__
+    (paper,) = cited["references"]
+    assert len(paper["authors"]) == 5 and all({"given-names", "family-names"} == set(one) for one in paper["authors"])
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert paper["url"] in readme and paper["identifiers"][0]["value"].removeprefix("arXiv:") in paper["url"]
