@@ -41,6 +41,19 @@ def test_the_readmes_python_runs() -> None:
     assert "0" in answer.stdout.splitlines() and "average-drop" in answer.stdout.splitlines()[-1]
 
 
+def test_what_is_said_to_programs_holds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The library's block of llms.txt runs, and every method is named; its curl is run in test_http.py."""
+    text = (ROOT / "llms.txt").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(ROOT)
+    exec(block, {})
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [
+        ["is-cam", "cat"],
+        ["grad-cam", "cat"],
+    ]
+    assert set(METHODS) <= set(re.findall(r"`([\w+-]+)`", text))
+
+
 def test_the_readmes_options_exist() -> None:
     from iscam.__main__ import main
 
@@ -54,12 +67,14 @@ def test_the_readmes_options_exist() -> None:
         assert option in text
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/fast-engine.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "docs/fast-engine.md", "docs/endpoint.md", "llms.txt"]
+)
 def test_files_that_a_page_names_exist(name: str) -> None:
     page = ROOT / name
     text = page.read_text(encoding="utf-8")
     named = [ROOT / path for path in re.findall(r"`((?:iscam|tests|docs|assets)/[\w./-]*)`", text)]
-    named += [page.parent / path for path in re.findall(r"\]\((?!https?:)([^)#]+)\)", text)]
+    named += [page.parent / path for path in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", text)]
     assert named
     for path in named:
         assert path.exists(), path
