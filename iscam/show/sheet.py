@@ -31,7 +31,7 @@ LONGEST = 176  # pixels of a picture's longer side
 QUALITY = 72
 FEW = 10  # photos that could not be read, up to which they are listed without being asked for
 ORDERS = {  # what a card says of itself, and a sign -> how it is called
-    "": "as they were named",
+    "": "as they were given",
     "probability 1": "least confident first",
     "probability -1": "most confident first",
     "agreement 1": "maps disagree most first",
@@ -71,7 +71,7 @@ class Sheet:
     def __init__(self, cards: BinaryIO, settings: Mapping[str, object]) -> None:
         self._cards = cards
         self._settings = dict(settings)
-        self._network = ""
+        self._network = self._specific = ""
         self._signs: set[bool] = set()  # whether maps are signed
         self._known: Counter[str] = Counter()  # what the cards say of themselves
         self._classes: Counter[str] = Counter()
@@ -99,6 +99,7 @@ class Sheet:
         maps = [*explanations, *([] if contrast is None else [contrast])]
         facts = _facts(explanations)
         self._cards.write(_encoded(_card(name, subject, explanations, maps, facts, figure)))
+        self._specific = METHODS[_specific(explanations).method].label
         self._network = f"{subject.spec.label}, layer {subject.layer}"
         self._signs |= {explanation.signed for explanation in maps}
         self._known.update(facts)
@@ -127,11 +128,16 @@ class Sheet:
         """What must be known before the cards are read."""
         more = " The run was stopped before all were done." if stopped else ""
         settings = " · ".join(f"{key} {value}" for key, value in self._settings.items() if value is not None)
+        about = "A map shows what moved this score, not why, and not that the answer is right."
+        if "specificity" in self._known:
+            about += (
+                " Specificity is 1 - r of a map and the one for the most probable other class, 0 if the class does not matter;"
+                f" photos are sorted by that of {self._specific}."
+            )
         lines = [
             f"<header><h1>{_counted(self.photos)}: what did the network look at?</h1>",
             f"<p>{_text(self._network)}{f' · {_text(settings)}' if settings else ''}.{more}</p>",
-            '<p class="soft">A map shows what moved this score, not why, and not that the answer is right. '
-            "Specificity: 1 - r of the map and the one for the most probable other class, 0 if the class does not matter.</p>",
+            f'<p class="soft">{about}</p>',
             *(_scale(signed) for signed in sorted(self._signs)),
         ]
         if self._disagreeing:
@@ -146,28 +152,32 @@ class Sheet:
 
     def _tools(self) -> str:
         """What sorts and filters, shown if the script runs; of what no card says, nothing can be sorted by."""
-        orders = [(key, name) for key, name in ORDERS.items() if key[:-2].strip() in ("", "name", *self._known)]
+        orders = [(key, name) for key, name in ORDERS.items() if key.partition(" ")[0] in ("", "name", *self._known)]
         classes = [(name, f"{name} ({count})") for name, count in sorted(self._classes.items())]
         return (
             '<div id="tools" role="search" hidden>'
             + _select("order", "Sort", orders)
             + _select("class", "Class", [("", "all classes"), *classes])
-            + '<label for="text">Filter by text<input id="text" type="search" placeholder="name, class or note" '
-            + 'autocomplete="off"></label><output id="count" for="class text"></output></div>'
+            + '<p><label for="text">Filter by text</label><input id="text" type="search" placeholder="name, class or note" '
+            + 'autocomplete="off"></p><output id="count" for="class text"></output></div>'
         )
 
 
 def _facts(explanations: Sequence[Explanation]) -> dict[str, float]:
     """By what a photo is sorted: the probability of its class, the least correlation of two maps, and how far the first map
-    that can depends on the class; without those that are not known."""
+    that can depend on the class does; without those that are not known."""
     pairs = correlations(explanations)
-    specific = next((e.specificity for e in explanations if METHODS[e.method].class_specific), None)
     facts = {
         "probability": explanations[0].probability,
         "agreement": min(pairs.values(), default=None),
-        "specificity": specific,
+        "specificity": _specific(explanations).specificity,
     }
     return {key: value for key, value in facts.items() if value is not None}
+
+
+def _specific(explanations: Sequence[Explanation]) -> Explanation:
+    """The first map that can depend on the class; the first of all if none can."""
+    return next((each for each in explanations if METHODS[each.method].class_specific), explanations[0])
 
 
 def _card(
@@ -238,7 +248,7 @@ def _scale(signed: bool) -> str:
 
 def _select(name: str, label: str, choices: Sequence[tuple[str, str]]) -> str:
     options = "".join(f'<option value="{_text(value)}">{_text(said)}</option>' for value, said in choices)
-    return f'<label for="{name}">{label}<select id="{name}" autocomplete="off">{options}</select></label>'
+    return f'<p><label for="{name}">{label}</label><select id="{name}" autocomplete="off">{options}</select></p>'
 
 
 def _head(style: str, script: str, title: str) -> str:
