@@ -19,7 +19,7 @@ from tests.serving import NOWHERE, ROOT, Served, free_port, serving
 
 from .proxy import proxied
 
-FILES = ("app.py", "iscam", "assets", "README.md", "requirements.txt")
+FILES = ("app.py", "iscam", "assets", "README.md", "LICENSE", "requirements.txt")
 STAND_IN = Path(__file__).with_name("spaces_stand_in.py")
 PATH = "/spaces/rehearsal"
 HOST = "space.example"
