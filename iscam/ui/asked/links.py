@@ -45,6 +45,8 @@ def address(headers: Mapping[str, str]) -> str:
     'https://example.org/maps'
     >>> address({"origin": "https://example.org"})
     'https://example.org'
+    >>> address({"referer": "http://["})
+    ''
     """
     with suppress(ValueError):  # it is no address
         page = urlsplit(headers.get("referer", ""))
