@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import time
@@ -12,6 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
+
+from .digest import sha256
 
 FETCH_SECONDS = 120.0  # for a whole download; torch.hub's own has no limit
 CONNECT_SECONDS = 10.0
@@ -57,7 +58,5 @@ def fetch(url: str, file: Path, progress: Progress | None = None) -> None:
 def verify_hash(file: Path, name: str) -> None:
     """Compare a download with the first digits of its SHA-256 that torch.hub puts into the file's name."""
     wanted = re.search(r"-([0-9a-f]{8,})\.", name)
-    with file.open("rb") as contents:
-        digest = hashlib.file_digest(contents, "sha256").hexdigest()
-    if wanted and not digest.startswith(wanted[1]):
+    if wanted and not sha256(file).startswith(wanted[1]):
         raise ValueError("what arrived is not the published file")
