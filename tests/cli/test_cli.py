@@ -35,6 +35,7 @@ from iscam.methods import DEFAULT_METHODS, METHODS
 from iscam.models.bundled.network import CATEGORIES
 from iscam.models.photo11 import BUNDLED_WEIGHTS
 from iscam.show import export
+from tests.cases import SMALL
 from tests.conftest import ROOT
 from tests.models.test_stored import make, store
 
@@ -833,7 +834,7 @@ def test_names_without_unicode_and_terminals_without_letters(tmp_path: Path) -> 
         pytest.skip("this file system takes only names in UTF-8")
     accented, bad = picture(tmp_path / "Ünïcödé.jpg"), tmp_path / os.fsdecode(b"b\xe4d.jpg")
     bad.write_bytes(b"no photo")
-    words = ["explain", odd.name, bad.name, accented.name, "--methods", "cam", "--out", "out"]
+    words = ["explain", odd.name, bad.name, accented.name, "--methods", "eigen-cam", "--out", "out", *SMALL]
     run = subprocess.run(
         [sys.executable, "-m", "iscam", *words],
         cwd=tmp_path,

@@ -260,23 +260,23 @@ def test_the_endpoint_holds_a_class_against_rivals(
     assert not answer["success"] and "same map for every class" in answer["output"]["error"]
 
 
-def readme_block(words: str, app: str) -> str:
-    """The README's block with these words, for this app and an example."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (block,) = [block for block in re.findall(r"```\w*\n(.*?)```", readme, re.DOTALL) if words in block]
+def told_block(words: str, app: str) -> str:
+    """The block of docs/page.md with these words, for this app and an example."""
+    page = (ROOT / "docs" / "page.md").read_text(encoding="utf-8")
+    (block,) = [block for block in re.findall(r"```\w*\n(.*?)```", page, re.DOTALL) if words in block]
     return block.replace("http://127.0.0.1:7860", app).replace("photo.jpg", str(CHELSEA))
 
 
-def test_the_readmes_client_gets_its_answer(app: str, tmp_path: Path) -> None:
-    code = readme_block("gradio_client", app)
+def test_the_client_that_is_told_gets_its_answer(app: str, tmp_path: Path) -> None:
+    code = told_block("gradio_client", app)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "'category': 'cat'" in done.stdout and ".png" in done.stdout
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_readmes_curl_gets_its_answer(app: str) -> None:
-    done = subprocess.run(["bash", "-euc", readme_block("curl", app)], capture_output=True, text=True, timeout=PATIENCE)
+def test_the_curl_that_is_told_gets_its_answer(app: str) -> None:
+    done = subprocess.run(["bash", "-euc", told_block("curl", app)], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert "event: complete" in done.stdout and '"category": "cat"' in done.stdout
 
