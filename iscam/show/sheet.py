@@ -131,8 +131,8 @@ class Sheet:
         about = "A map shows what moved this score, not why, and not that the answer is right."
         if "specificity" in self._known:
             about += (
-                " Specificity is 1 - r of a map and the one for the most probable other class, 0 if the class does not matter;"
-                f" photos are sorted by that of {self._specific}."
+                " Specificity is 1&nbsp;-&nbsp;r of a map and the one for the most probable other class, 0 if the class does"
+                f" not matter; photos are sorted by that of {self._specific}."
             )
         lines = [
             f"<header><h1>{_counted(self.photos)}: what did the network look at?</h1>",
