@@ -19,8 +19,8 @@ check: .venv/dev ## format, lint, types, and all tests
 timing: .venv/dev ## how fast the page is in a browser (needs Chromium)
 	$(BIN)/python -m tests.browser.timing
 
-.venv/demo: requirements.txt
-	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt && touch $@
+.venv/demo: requirements.lock
+	$(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && touch $@
 
-.venv/dev: .venv/demo requirements-fast.txt requirements-dev.txt
+.venv/dev: .venv/demo requirements.txt requirements-fast.txt requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt && touch $@

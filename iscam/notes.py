@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from iscam import engine
 from iscam.methods import METHODS, Evidence
+from iscam.results import correlation
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from torch import Tensor
 
     from iscam.results import Explanation
 
+DISAGREE = 0.5  # correlation of two maps below which they disagree
 DOUBTFUL_PROBABILITY = 0.05  # of a class, below which its map is no evidence
 WHOLE = "This network cannot be run from the layer on, so that every pass was one through all of it."
 UNSPECIFIC = 0.05  # of a map: 1 - r with that for another class, at which the class hardly matters to it
@@ -46,6 +53,45 @@ def unspecific(explanation: Explanation) -> str:
         f"This map is {math.floor(100 * (1 - specificity)) / 100:.2f} like the one for {yardstick.rival.category}: it shows "
         f"where something is, not why {explanation.category}."
     )
+
+
+def correlations(explanations: Sequence[Explanation]) -> dict[tuple[str, str], float]:
+    """r, Pearson's, of each two methods' maps, by their labels in the order of METHODS; those of blank maps are unknown."""
+    maps = {explanation.method: explanation.heatmap for explanation in explanations}
+    pairs = combinations((key for key in METHODS if key in maps), 2)
+    found = {(METHODS[a].label, METHODS[b].label): correlation(maps[a], maps[b]) for a, b in pairs}
+    return {pair: value for pair, value in found.items() if value is not None}
+
+
+def agreement(correlations: Mapping[tuple[str, str], float]) -> str:
+    """How far the maps of several methods agree, from the correlation of each pair of labels."""
+    (one, other), least = min(correlations.items(), key=lambda item: item[1])
+    if least >= DISAGREE:
+        return f"The maps agree: their correlations are {least:.2f} to {max(correlations.values()):.2f}."
+    low = sum(value < DISAGREE for value in correlations.values())
+    pairs = (
+        "The two maps disagree" if len(correlations) == 1 else f"{low} of {len(correlations)} pairs of maps disagree"
+    )
+    return f"{pairs}, most of all {one} and {other} (correlation {least:.2f}): do not trust one of them alone."
+
+
+def place(heatmap: npt.NDArray[np.float32]) -> str:
+    """In which ninth of a map (H, W) most of its weight lies: "upper left", "centre" ...; a sign does not matter."""
+    rows = [
+        [float(np.abs(part).sum()) for part in np.array_split(band, 3, 1)]
+        for band in np.array_split(np.asarray(heatmap), 3, 0)
+    ]
+    row, column = divmod(int(np.argmax(rows)), 3)
+    if row == column == 1:
+        return "centre"
+    if row == 1:
+        return ("left", "", "right")[column]
+    return f"{('upper', '', 'lower')[row]} {('left', 'middle', 'right')[column]}"
+
+
+def lies(heatmap: npt.NDArray[np.float32]) -> str:
+    """Where a map (H, W) has most of its weight, to be said of its picture."""
+    return f"strongest in the {place(heatmap)}" if heatmap.any() else "blank"
 
 
 def blank_reason(evidence: Evidence, weights: Tensor | None) -> str:

@@ -154,13 +154,13 @@ class Explanation:
     @property
     def specificity(self) -> float | None:
         """1 - r, Pearson's, of the map and the one for the strongest rival: 0 if the class does not matter. None if unknown."""
-        found = None if self.yardstick is None else _correlation(self.heatmap, self.yardstick.heatmap)
+        found = None if self.yardstick is None else correlation(self.heatmap, self.yardstick.heatmap)
         return None if found is None else 1 - found
 
     @property
     def likeness(self) -> float | None:
         """r, Pearson's, of the map and the mean of the activations: near 1 if it shows where something is. None if unknown."""
-        return None if self.yardstick is None else _correlation(self.heatmap, self.yardstick.mean)
+        return None if self.yardstick is None else correlation(self.heatmap, self.yardstick.mean)
 
     @property
     def class_index(self) -> int:
@@ -196,8 +196,8 @@ class Explanation:
         return self.outcome.complete
 
 
-def _correlation(one: NDArray[np.float32], other: NDArray[np.float32] | None) -> float | None:
-    """r of two maps; None if there is no second one, or one of them is the same everywhere."""
+def correlation(one: NDArray[np.float32], other: NDArray[np.float32] | None) -> float | None:
+    """r, Pearson's, of two maps; None if there is no second one, or one of them is the same everywhere."""
     if other is None or not (np.ptp(one) and np.ptp(other)):
         return None
     return float(np.corrcoef(one.ravel().astype(float), other.ravel().astype(float))[0, 1])

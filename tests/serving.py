@@ -16,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 120
+NOWHERE = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}  # nothing can be downloaded
 
 
 @dataclass(frozen=True)
@@ -55,23 +56,29 @@ def running_app(folder: Path, weights: Path | None = None, *options: str) -> Ite
 
     It has the bundled classifier, and what lies in torch's folder of `weights`.
     """
+    port = free_port()
+    places = {"GRADIO_TEMP_DIR": str(folder / "uploads"), "TORCH_HOME": str(weights or folder / "no weights")}
+    environment = {key: value for key, value in os.environ.items() if key not in ("GRADIO_SERVER_NAME", "SPACE_ID")}
+    environment |= places | NOWHERE | {"PORT": str(port)}
+    command = [sys.executable, "app.py", *(options or ("--model", "photo11"))]
+    with serving(command, ROOT, environment, f"http://127.0.0.1:{port}", folder / "app.log") as served:
+        yield served
+
+
+def free_port() -> int:
+    """A port of this machine at which nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    places = {"GRADIO_TEMP_DIR": str(folder / "uploads"), "TORCH_HOME": str(weights or folder / "no weights")}
-    nowhere = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}  # nothing can be downloaded
-    environment = {key: value for key, value in os.environ.items() if key not in ("GRADIO_SERVER_NAME", "SPACE_ID")}
-    url = f"http://127.0.0.1:{port}"
-    with (folder / "app.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "app.py", *(options or ("--model", "photo11"))],
-            cwd=ROOT,
-            env=environment | places | nowhere | {"PORT": str(port)},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(command: list[str], place: Path, environment: dict[str, str], url: str, log: Path) -> Iterator[Served]:
+    """The app by a command, run in a folder, once it answers at the address; it is ended in the end."""
+    with log.open("w") as said:
+        process = subprocess.Popen(command, cwd=place, env=environment, stdout=said, stderr=subprocess.STDOUT)
         try:
-            _wait(url, process, folder / "app.log")
+            _wait(url, process, log)
             yield Served(url, process.pid)
         finally:
             process.terminate()

@@ -20,22 +20,54 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("key", [*METHODS, *MODELS, *METRICS, *CONTROLS, *CEILINGS])
-def test_every_key_has_a_row_in_the_readme(key: str) -> None:
-    assert f"\n| `{key}` |" in README
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("key", MODELS)
-def test_the_readme_names_the_layers_of_each_model(key: str) -> None:
-    row = re.search(rf"\n\| `{key}` \|(.*)\n", README)
-    assert row
-    assert MODELS[key].layer in row[1]
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("README.md", [*METHODS]),
+        ("docs/networks.md", [*MODELS]),
+        ("docs/metrics.md", [*METRICS, *CONTROLS, *CEILINGS]),
+    ],
+)
+def test_every_key_has_a_row_and_is_named_in_the_readme(name: str, keys: list[str]) -> None:
+    assert [key for key in keys if f"\n| `{key}` |" not in page(name)] == []
+    assert [key for key in keys if f"`{key}`" not in README] == []
 
 
-def test_the_readmes_python_runs() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    blocks = [block for block in blocks if "gradio_client" not in block]  # that one needs the page: see test_http.py
-    assert blocks
+def test_the_page_of_networks_names_their_layers() -> None:
+    for key, spec in MODELS.items():
+        row = re.search(rf"\n\| `{key}` \|(.*)\n", page("docs/networks.md"))
+        assert row and spec.layer in row[1]
+
+
+def test_the_readme_is_short_and_comes_to_the_point() -> None:
+    """In the order in which a stranger asks: what it is, see it, run it, trust it, extend it."""
+    assert len(README.splitlines()) <= 200
+    heads = re.findall(r"^## (.*)$", README, re.MULTILINE)
+    asked = [
+        "Start",
+        "The page",
+        "From programs",
+        "Methods",
+        "How fast",
+        "How far to trust it",
+        "Limits",
+        "To extend it",
+        "To cite",
+    ]
+    assert [head for head in heads if head in asked] == asked
+
+
+def test_python_of_the_readme_and_of_the_library_runs() -> None:
+    blocks = [
+        block
+        for name in ("README.md", "docs/library.md")
+        for block in re.findall(r"```python\n(.*?)```", page(name), re.S)
+    ]
+    assert len(blocks) > 3
     answer = subprocess.run([sys.executable, "-c", "\n".join(blocks)], capture_output=True, text=True, cwd=ROOT)
     assert answer.returncode == 0, answer.stderr
     assert "0" in answer.stdout.splitlines() and "average-drop" in answer.stdout.splitlines()[-1]
@@ -54,7 +86,7 @@ def test_what_is_said_to_programs_holds(monkeypatch: pytest.MonkeyPatch, capsys:
     assert set(METHODS) <= set(re.findall(r"`([\w+-]+)`", text))
 
 
-def test_the_readmes_options_exist() -> None:
+def test_options_that_are_told_exist() -> None:
     from iscam.__main__ import main
 
     helped: list[str] = []
@@ -63,19 +95,29 @@ def test_the_readmes_options_exist() -> None:
             patch.setattr("sys.stdout.write", helped.append)
             main([command, "--help"])
     text = "".join(helped)
-    for option in set(re.findall(r"(?<=\s)--[a-z]+[a-z-]*", README)) - {"--help", "--json", "--nproc-per-node"}:
+    told = "".join(page(name) for name in ("README.md", "docs/command-line.md", "docs/metrics.md", "docs/speed.md"))
+    for option in set(re.findall(r"(?<=\s)--[a-z]+[a-z-]*", told)) - {"--help", "--json", "--nproc-per-node"}:
         assert option in text
 
 
-@pytest.mark.parametrize(
-    "name", ["README.md", "CONTRIBUTING.md", "docs/fast-engine.md", "docs/endpoint.md", "llms.txt"]
+PAGES = sorted(
+    path.relative_to(ROOT)
+    for places in ("*.md", "llms.txt", "docs/**/*.md", "assets/**/*.md")
+    for path in ROOT.glob(places)
 )
-def test_files_that_a_page_names_exist(name: str) -> None:
-    page = ROOT / name
-    text = page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", PAGES, ids=str)
+def test_what_a_page_names_exists(name: Path) -> None:
+    """Files, and the headings that links lead to."""
+    text = page(str(name))
     named = [ROOT / path for path in re.findall(r"`((?:iscam|tests|docs|assets)/[\w./-]*)`", text)]
-    named += [page.parent / path for path in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", text)]
-    assert named
+    for path, heading in re.findall(r"\]\((?!https?:)([^)#]*)(#[^)]+)?\)", text):
+        target = ((ROOT / name).parent / path) if path else ROOT / name
+        named.append(target)
+        if heading:
+            heads = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading[1:] in [re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads], heading
     for path in named:
         assert path.exists(), path
 

@@ -195,6 +195,12 @@ def test_the_page_leaves_torch_to_the_library() -> None:
             assert not re.search(r"^\s*(import|from) torch", path.read_text(encoding="utf-8"), re.MULTILINE), module
 
 
+def test_no_work_heeds_the_clock_on_the_wall() -> None:
+    """It may jump, and nothing waits, ends or is deleted because of it: seconds are those of clocks that do not."""
+    for module, path in MODULES.items():
+        assert not re.search(r"\btime\.time\(|\bdatetime\.now\(|\butcnow\(", path.read_text(encoding="utf-8")), module
+
+
 def test_hooks_are_registered_in_one_file() -> None:
     for module, path in MODULES.items():
         if module != "iscam.engine.capture":

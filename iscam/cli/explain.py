@@ -1,10 +1,10 @@
-"""`python -m iscam explain PHOTO...`: a figure, the maps and a record for each photo."""
+"""`python -m iscam explain PHOTO...`: a figure, the maps and a record for each photo, and a sheet of all."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from iscam.contrast import contrast, contrasting
 from iscam.methods import METHODS
 
 from .files import one_line
+from .gathered import gathering
 from .photos import each_photo, settings_of
 
 if TYPE_CHECKING:
@@ -32,26 +33,28 @@ def explain_photos(options: argparse.Namespace) -> int:
             f"{METHODS[options.methods[0]].label} gives the same map for every class: leave out --contrast."
         )
     recorded = settings_of(options).record() | {"tolerance": options.tolerance}
+    with gathering(options, recorded | {"engine": options.engine}) as sheet:
 
-    def work(explainer: Explainer, analysis: Analysis, photo: Path, taken: set[Path]) -> str:
-        explanations = [_explain(explainer, analysis, method, options) for method in options.methods]
-        beside = _contrast(explainer, analysis, explanations[0].class_index, options)
-        stem = show.free_stem(options.out, photo.stem, taken)
-        subject = explainer.subject(analysis)
-        files = show.results(subject, explanations, options.engine, recorded, contrast=beside)
-        figure = show.write_results(options.out, stem, files)
-        taken.add(show.real_path(figure))
-        first, seconds = explanations[0], sum(e.seconds for e in explanations)
-        found = ", ".join(row.category for row in subject.found)
-        also = f" (found: {found})" if found else ""
-        said = f"{photo.name}: {first.category} {100 * first.probability:.1f} %{also}, {seconds:.1f} s, {figure}"
-        return one_line(said)
+        def begin(model: LoadedModel, photos: Sequence[Path], taken: set[Path]) -> str:
+            sheet.begin(photos, taken)
+            return one_line(f"{model.label} sees photos {model.preparation.words}")
 
-    return each_photo(options, work, heading=_prepared)
+        def work(explainer: Explainer, analysis: Analysis, photo: Path, taken: set[Path]) -> str:
+            explanations = [_explain(explainer, analysis, method, options) for method in options.methods]
+            beside = _contrast(explainer, analysis, explanations[0].class_index, options)
+            stem = show.free_stem(options.out, photo.stem, taken)
+            subject = explainer.subject(analysis)
+            files = show.results(subject, explanations, options.engine, recorded, contrast=beside)
+            figure = show.write_results(options.out, stem, files)
+            taken.add(show.real_path(figure))
+            sheet.add(photo, subject, explanations, beside, figure)
+            first, seconds = explanations[0], sum(e.seconds for e in explanations)
+            found = ", ".join(row.category for row in subject.found)
+            also = f" (found: {found})" if found else ""
+            said = f"{photo.name}: {first.category} {100 * first.probability:.1f} %{also}, {seconds:.1f} s, {figure}"
+            return one_line(said)
 
-
-def _prepared(model: LoadedModel) -> str:
-    return one_line(f"{model.label} sees photos {model.preparation.words}")
+        return each_photo(options, work, begin, sheet.miss, sheet.finish)
 
 
 def _contrast(explainer: Explainer, analysis: Analysis, target: int, options: argparse.Namespace) -> Explanation | None:

@@ -10,42 +10,52 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from iscam import evaluation
 from iscam.notes import trouble_of
 
 
-def present(named: Sequence[Path]) -> tuple[list[Path], bool]:
-    """The photos that are there, and whether that is all: the others are named.
+def present(named: Sequence[Path]) -> tuple[list[Path], dict[Path, str]]:
+    """The photos that are there, and why others are not.
 
-    A pattern such as *.jpg, which not every shell expands, and none does in quotes, means the files that match it.
+    A folder means the photos in it and in the folders of its classes, as to `evaluate`; a pattern such as *.jpg, which not
+    every shell expands, and none does in quotes, the files that match it.
     """
     photos: list[Path] = []
-    whole = True
+    absent: dict[Path, str] = {}
     for photo in named:
-        found = [photo] if os.path.lexists(photo) else [Path(match) for match in sorted(glob.glob(str(photo)))]
-        files = [file for file in found if os.path.isfile(file)]  # Path.is_file raises on an overlong name
+        files = _meant(photo)
         photos += files
         if not files:
-            complain(f"{photo}: {_absent(photo)}.")
-            whole = False
-    return photos, whole
+            absent[photo] = f"{_absent(photo)}."
+    return photos, absent
+
+
+def _meant(photo: Path) -> list[Path]:
+    if os.path.isdir(photo):
+        try:
+            return [item.file for item in evaluation.find_items(photo)]
+        except ValueError:  # there are none
+            return []
+    found = [photo] if os.path.lexists(photo) else [Path(match) for match in sorted(glob.glob(str(photo)))]
+    return [file for file in found if os.path.isfile(file)]  # Path.is_file raises on an overlong name
 
 
 def _absent(photo: Path) -> str:
     if os.path.isdir(photo):
-        return "this is a folder: name the photos in it"
+        return "there are no photos in this folder"
     return "no file matches this pattern" if glob.has_magic(str(photo)) else "there is no such file"
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder of the results and see that files can be made in it, before hours are spent on maps."""
+def make_folder(folder: Path, option: str = "--out") -> None:
+    """Make the folder that an option names and see that files can be made in it, before hours are spent on maps."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except FileExistsError as error:
-        raise OSError(f"{folder} is a file: name a folder with --out.") from error
+        raise OSError(f"{folder} is a file: name a folder with {option}.") from error
     except OSError as error:
-        raise OSError(f"Nothing can be written into {folder} ({error.strerror}): name another --out.") from error
+        raise OSError(f"Nothing can be written into {folder} ({error.strerror}): name another {option}.") from error
 
 
 def one_line(text: str) -> str:

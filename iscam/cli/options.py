@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +15,8 @@ from iscam.project import EXAMPLES
 from iscam.settings import DEFAULT_ENGINE, DEFAULT_SAMPLES, ENGINES, MAX_SAMPLES, WEIGHTINGS, nearest
 from iscam.trust import CEILINGS, CONTROLS, CURVE_STEPS, METRICS
 
+from .values import fraction, html_file, share, three, three_positive, whole
+
 T = TypeVar("T")
 TIMED = (BUNDLED, LITE)  # networks that are here without a download
 THREADS = 2  # of each process that evaluates, however many there are: their number moves scores by 1e-6
@@ -23,8 +24,8 @@ THREADS = 2  # of each process that evaluates, however many there are: their num
 
 def make_parser() -> argparse.ArgumentParser:
     """All commands with their options; the command's name becomes `command`."""
-    whole = argparse.ArgumentParser(prog="python -m iscam", description="What did this image classifier look at?")
-    commands = whole.add_subparsers(dest="command", required=True)
+    parser = argparse.ArgumentParser(prog="python -m iscam", description="What did this image classifier look at?")
+    commands = parser.add_subparsers(dest="command", required=True)
     _add_explain(commands.add_parser("explain", help="explain photos: a figure, the maps and a record for each"))
     listing = commands.add_parser("models", help="list the models with their layers")
     listing.add_argument("name", nargs="?", type=_model, metavar="KEY", help="of this model alone, which is loaded")
@@ -34,11 +35,13 @@ def make_parser() -> argparse.ArgumentParser:
     _add_sanity(commands.add_parser("sanity", help="whether maps depend on what was learnt, and are stable"))
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show the traceback of whatever goes wrong")
-    return whole
+    return parser
 
 
 def _add_explain(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    parser.add_argument(
+        "photos", nargs="+", type=Path, metavar="PHOTO", help="a photo, a pattern, or a folder of photos"
+    )
     _add_model(parser)
     parser.add_argument("--target", help="class index or category; default: the most probable class of each photo")
     parser.add_argument("--against", help="a second class: show what speaks for the target rather than for this one")
@@ -51,6 +54,14 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
     )
     _add_method_settings(parser)
     parser.add_argument("--out", type=Path, default=Path("iscam-out"), metavar="DIR", help="default iscam-out")
+    parser.add_argument(
+        "--sheet",
+        type=html_file,
+        nargs="?",
+        const=Path(),  # that of the results
+        metavar="FILE.html",
+        help="all photos on one page beside, to be sorted and filtered in a browser; default sheet.iscam.html in DIR",
+    )
 
 
 def _add_rivals(parser: argparse.ArgumentParser) -> None:
@@ -63,16 +74,14 @@ def _add_rivals(parser: argparse.ArgumentParser) -> None:
 
 def _add_strength(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--strength", type=_share, default=1.0, help="how much of what speaks for the rivals is taken away, 0 to 1"
+        "--strength", type=share, default=1.0, help="how much of what speaks for the rivals is taken away, 0 to 1"
     )
 
 
 def _add_method_settings(parser: argparse.ArgumentParser) -> None:
     """The methods and how they are set."""
     parser.add_argument("--methods", type=_methods, default=DEFAULT_METHODS, metavar="KEY,KEY", help=", ".join(METHODS))
-    parser.add_argument(
-        "--steps", type=_whole(1, MAX_STEPS), default=DEFAULT_STEPS, help=f"of IS-CAM, 1 to {MAX_STEPS}"
-    )
+    parser.add_argument("--steps", type=whole(1, MAX_STEPS), default=DEFAULT_STEPS, help=f"of IS-CAM, 1 to {MAX_STEPS}")
     parser.add_argument("--path", choices=PATHS, default=PATHS[0])
     parser.add_argument("--weighting", choices=WEIGHTINGS, default=WEIGHTINGS[0])
     _add_numbers(parser)
@@ -92,14 +101,14 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arch", help="the torchvision architecture of --checkpoint, or photo11")
     parser.add_argument("--checkpoint", type=Path, help="your own weights (.safetensors, or a torch state dict)")
     parser.add_argument("--labels", type=Path, help="categories of --checkpoint, one per line")
-    parser.add_argument("--input-size", type=_whole(16, 1024), help="side of the network's input in pixels")
+    parser.add_argument("--input-size", type=whole(16, 1024), help="side of the network's input in pixels")
     parser.add_argument(
         "--head",
         choices=tuple(HEADS),
         help="of --checkpoint: one class a photo (softmax, default) or several (sigmoid)",
     )
-    parser.add_argument("--mean", type=_three, metavar="R,G,B")
-    parser.add_argument("--std", type=_three_positive, metavar="R,G,B")
+    parser.add_argument("--mean", type=three, metavar="R,G,B")
+    parser.add_argument("--std", type=three_positive, metavar="R,G,B")
 
 
 def _model(text: str) -> str:
@@ -122,12 +131,12 @@ def _add_numbers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", choices=ENGINES, default=DEFAULT_ENGINE)
     parser.add_argument(
         "--samples",
-        type=_whole(1, MAX_SAMPLES),
+        type=whole(1, MAX_SAMPLES),
         default=DEFAULT_SAMPLES,
         help=f"noise samples of SS-CAM and Smooth Grad-CAM++, default {DEFAULT_SAMPLES}",
     )
-    parser.add_argument("--seed", type=_whole(0, 2**32 - 1), default=0)
-    parser.add_argument("--tolerance", type=_fraction, default=0.01, help="how far a map may be from the exact one")
+    parser.add_argument("--seed", type=whole(0, 2**32 - 1), default=0)
+    parser.add_argument("--tolerance", type=fraction, default=0.01, help="how far a map may be from the exact one")
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -152,7 +161,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         help=", ".join((*METHODS, *CEILINGS)),
     )
     parser.add_argument(
-        "--steps", type=_several(_whole(1, MAX_STEPS)), default=(DEFAULT_STEPS,), metavar="N,N", help="of IS-CAM"
+        "--steps", type=_several(whole(1, MAX_STEPS)), default=(DEFAULT_STEPS,), metavar="N,N", help="of IS-CAM"
     )
     parser.add_argument("--path", type=_several(_one_of(PATHS)), default=PATHS[:1], metavar="KEY,KEY")
     parser.add_argument("--weighting", type=_several(_one_of(WEIGHTINGS)), default=WEIGHTINGS[:1], metavar="KEY,KEY")
@@ -164,19 +173,21 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metrics", type=_metrics, metavar="KEY,KEY", help=", ".join(METRICS))
     parser.add_argument(
         "--curve-steps",
-        type=_whole(2, 1000),
+        type=whole(2, 1000),
         default=CURVE_STEPS,
         help=f"of insertion, deletion; default {CURVE_STEPS}",
     )
-    parser.add_argument("--limit", type=_whole(1, 10**9), help="photos or grids, drawn by --seed; default: all")
+    parser.add_argument("--limit", type=whole(1, 10**9), help="photos or grids, drawn by --seed; default: all")
     parser.add_argument(
-        "--threads", type=_whole(1, 1024), default=THREADS, help="of each process; rows depend on it in the sixth digit"
+        "--threads", type=whole(1, 1024), default=THREADS, help="of each process; rows depend on it in the sixth digit"
     )
     parser.add_argument("--out", type=Path, default=Path("iscam-evaluation"), metavar="DIR", help="default %(default)s")
 
 
 def _add_sanity(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
+    parser.add_argument(
+        "photos", nargs="+", type=Path, metavar="PHOTO", help="a photo, a pattern, or a folder of photos"
+    )
     _add_model(parser)
     parser.add_argument("--target", help="class index or category; default: the most probable class of each photo")
     _add_rivals(parser)
@@ -239,22 +250,6 @@ def _keys(text: str, table: Collection[str], noun: str) -> tuple[str, ...]:
     return keys
 
 
-class _whole:
-    """A whole number within bounds, both included."""
-
-    def __init__(self, low: int, high: int) -> None:
-        self._low, self._high = low, high
-
-    def __call__(self, text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = self._low - 1
-        if not self._low <= value <= self._high:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {self._low} to {self._high}")
-        return value
-
-
 def _rivals(text: str) -> str | None:
     if text.strip() == "none":
         return None
@@ -263,37 +258,3 @@ def _rivals(text: str) -> str | None:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text.strip()
-
-
-def _fraction(text: str) -> float:
-    value = _share(text)
-    if value in (0, 1):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
-    return value
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
-    return value
-
-
-def _three(text: str) -> tuple[float, float, float]:
-    try:
-        red, green, blue = (float(part) for part in text.split(","))
-    except ValueError:
-        red = green = blue = math.nan
-    if not all(math.isfinite(value) for value in (red, green, blue)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not three numbers with commas between")
-    return red, green, blue
-
-
-def _three_positive(text: str) -> tuple[float, float, float]:
-    values = _three(text)
-    if min(values) <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r}: photos are divided by these numbers, so each must be above 0")
-    return values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,19 +19,21 @@ if TYPE_CHECKING:
     from iscam import Analysis, Explainer, LoadedModel
 
 Work = Callable[["Explainer", "Analysis", Path, set[Path]], str]
+Begin = Callable[["LoadedModel", Sequence[Path], set[Path]], str]
 
 
 def each_photo(
     options: argparse.Namespace,
     work: Work,
+    begin: Begin = lambda model, photos, taken: "",
+    failed: Callable[[Path, str], None] = lambda photo, sentence: None,
     finish: Callable[[set[Path]], str] = lambda taken: "",
-    heading: Callable[[LoadedModel], str] = lambda model: "",
 ) -> int:
     """Do some work with every photo that can be read, and print what it says; the others are named.
 
     The work is given the explainer, the analysis, the photo's path, and the real paths that are taken, to which it adds what
-    it has written. When all photos are done, `finish` is given the latter, and what it says is printed too, if anything;
-    before the first photo's, what `heading` says of the model.
+    it has written. Before it begins, `begin` is given the model, the photos and the latter, and what it says is printed before
+    the first photo's; when all are done, what `finish` says. Of a photo that is not there or cannot be read `failed` is told.
     """
     network.check(options)
     contrast = "--against" if options.against is not None else "--rivals" if options.rivals is not None else ""
@@ -39,7 +41,9 @@ def each_photo(
         raise ValueError(
             f"{METHODS[general[0]].label} gives the same map for every class: leave it out with {contrast}."
         )
-    photos, whole = present(options.photos)
+    photos, absent = present(options.photos)
+    for photo, sentence in absent.items():
+        complain(f"{photo}: {sentence}")
     if not photos:
         return 2
     make_folder(options.out)
@@ -55,14 +59,18 @@ def each_photo(
     if len(named) > len(set(named)):
         raise ValueError(f"--target and {option} name the same class: a contrast needs two.")
     taken = {show.real_path(file) for file in (*photos, options.checkpoint, options.labels) if file is not None}
-    failed, said_before = not whole, heading(model)
+    said_before = begin(model, photos, taken)
+    for photo, sentence in absent.items():
+        failed(photo, sentence)
+    missed = len(absent)
     for photo in photos:
         try:
             analysis = explainer.analyse(photo, options.layer)
             said = work(explainer, analysis, photo, taken)
         except ValueError as error:
             complain(f"{photo}: {error}")
-            failed = True
+            failed(photo, str(error))
+            missed += 1
             continue
         if said_before:
             print(said_before)
@@ -72,7 +80,7 @@ def each_photo(
         print(said, flush=True)
     if said := finish(taken):
         print(said)
-    return 2 if failed else 0
+    return 2 if missed else 0
 
 
 def settings_of(options: argparse.Namespace) -> Settings:

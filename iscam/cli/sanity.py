@@ -59,7 +59,7 @@ def check_sanity(options: argparse.Namespace) -> int:
         )
         return "\n".join([f"{len(done)} photos", *_lines(rows), last])
 
-    return each_photo(options, work, summary)
+    return each_photo(options, work, finish=summary)
 
 
 def _comparisons(

@@ -67,10 +67,10 @@ def _of_csv(file: Path) -> list[Item]:
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines, skipinitialspace=True, strict=True)
+            heads = set(reader.fieldnames or ())
             rows = [(reader.line_num, row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{file} is no CSV in UTF-8: {error}.") from error
-    heads = set(reader.fieldnames or ())
     column = next((name for name in CLASS_COLUMNS if name in heads), None)
     if rows and "file" not in heads:
         raise ValueError(f"{file} has no column `file`: the first line names the columns `file` and `class`.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from iscam.engine import HEADS, Head
 from iscam.images import Geometry
 
+from .digest import sha256
 from .preparation import Preparation, measure
 from .table import ModelSpec
 
@@ -86,10 +86,7 @@ class LoadedModel:
     @cached_property
     def weights_sha256(self) -> str:
         """SHA-256 of the weights file, in hexadecimal; empty for a network without one."""
-        if self.weights_file is None:
-            return ""
-        with self.weights_file.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return "" if self.weights_file is None else sha256(self.weights_file)
 
     def find_layer(self, name: str | None) -> str:
         """The layer's name (None: the model's default). Raises ValueError, with the sensible ones, if there is none."""

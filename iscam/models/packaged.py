@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -26,14 +25,6 @@ def packaged_weights() -> Path:
     if not file.is_file():
         raise _missing(WEIGHTS)
     return file
-
-
-def verify(file: Path) -> None:
-    """Raises OSError, one sentence, if the file is not the one that was published."""
-    with file.open("rb") as contents:
-        digest = hashlib.file_digest(contents, "sha256").hexdigest()
-    if digest != SHA256:
-        raise OSError(f"The weights file {file.name} in {file.parent} is damaged: install {WEIGHTS} again.")
 
 
 def _missing(package: str) -> OSError:

@@ -22,3 +22,5 @@ from .render import draw_map as draw_map
 from .render import encoded as encoded
 from .render import new_figure as new_figure
 from .render import picture_of as picture_of
+from .sheet import Sheet as Sheet
+from .sheet import new_sheet as new_sheet

@@ -9,11 +9,13 @@ import os
 import platform
 import uuid
 import zipfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,14 +137,22 @@ def versions() -> dict[str, str]:
     return {"iscam": __version__, "python": platform.python_version(), **{p: version(p) for p in PACKAGES}}
 
 
-def write_whole(file: Path, content: str | bytes) -> None:
-    """Write a file such that there is never half of it."""
+@contextmanager
+def whole(file: Path) -> Iterator[BinaryIO]:
+    """A file to be written such that there is never half of it."""
     part = file.with_name(f"{uuid.uuid4().hex}.part")
     try:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        with part.open("wb") as stream:
+            yield stream
         os.replace(part, file)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_whole(file: Path, content: str | bytes) -> None:
+    """Write a file such that there is never half of it."""
+    with whole(file) as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
 
 
 def results(
@@ -224,7 +234,12 @@ def _write_all(folder: Path, stem: str, contents: Sequence[bytes]) -> None:
             leftover.unlink(missing_ok=True)
 
 
+def printable(text: str) -> str:
+    """Text on one line, of letters that can be shown."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def _heading(name: str) -> str:
     """A name short enough for a title, on one line, of letters that can be drawn."""
-    kept = "".join(letter if letter.isprintable() else "?" for letter in name)
+    kept = printable(name)
     return kept if len(kept) <= TITLE_LETTERS else f"{kept[: TITLE_LETTERS - 1]}…"

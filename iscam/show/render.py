@@ -131,12 +131,12 @@ def colour_bar(colours: str = COLOUR_MAPS[0], signed: bool = False, size: tuple[
     )
 
 
-def encoded(picture: Image.Image, format: str = "PNG") -> bytes:
-    """The picture as PNG or JPEG bytes, without EXIF or any other word about where it comes from."""
+def encoded(picture: Image.Image, format: str = "PNG", quality: int = 88) -> bytes:
+    """The picture as PNG or JPEG bytes, the latter of a `quality`, without EXIF or any other word about where it comes from."""
     plain = picture.copy()
     plain.info = {}
     buffer = BytesIO()
-    plain.save(buffer, format, quality=88, subsampling=0)
+    plain.save(buffer, format, quality=quality, subsampling=0)
     return buffer.getvalue()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 
+from . import zero
 from .done import compute
 from .done.offer import OWN, Offer, Own
 from .done.worker import Worker
@@ -19,6 +20,7 @@ def serve(host: str, port: int | None, model: str, own: Own | None = None, uploa
         OSError: the port is taken, or there is no place for uploads; one sentence.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what must be put away is
+    zero.hide_gpus()
     worker = Worker(compute.start, Offer(own))  # it loads torch while gradio is loaded here
     try:
         with folder():
@@ -34,6 +36,7 @@ def _serve(worker: Worker, host: str, port: int | None, model: str, uploads: boo
     from .demo import build, launch
 
     demo, events = build(worker, model, uploads)
+    zero.declare()
     try:
         launch(demo, MAX_WEIGHTS_BYTES if uploads else MAX_FILE_BYTES, server_name=host, server_port=port)
     except OSError as error:  # of Gradio's, which has tried

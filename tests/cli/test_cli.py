@@ -35,6 +35,7 @@ from iscam.methods import DEFAULT_METHODS, METHODS
 from iscam.models.bundled.network import CATEGORIES
 from iscam.models.photo11 import BUNDLED_WEIGHTS
 from iscam.show import export
+from tests.cases import SMALL
 from tests.conftest import ROOT
 from tests.models.test_stored import make, store
 
@@ -411,7 +412,7 @@ def test_a_bad_photo_is_named_and_the_others_are_done(tmp_path: Path, explain: L
     assert all(is_one_sentence(line) for line in told)
     for file in bad:
         assert sum(line.startswith(f"{file}: ") for line in told) == 1
-    assert f"{folder}: this is a folder: name the photos in it.\n" in told
+    assert f"{folder}: there are no photos in this folder.\n" in told
     for file in bad:
         assert explain(good[0], file, "--out", tmp_path / "out")[0] == 2
 
@@ -479,6 +480,7 @@ WRONG: dict[str, tuple[list[str], Iterable[str]]] = {
     "missing checkpoint": (["--arch", "resnet18", "--checkpoint", "gone.pth"], ["gone.pth"]),
     "missing labels": (["--arch", "resnet18", "--checkpoint", __file__, "--labels", "gone.txt"], ["gone.txt"]),
     "out is a file": (["--out", __file__], ["test_cli.py is a file"]),
+    "a photo for the sheet": (["--sheet", "gone.jpg"], ["gone.jpg", "not called .html", "before --sheet"]),
     "missing photo": (["--", "gone.jpg"], ["gone.jpg: there is no such file."]),
 }
 RUN_ALL = """
@@ -832,7 +834,7 @@ def test_names_without_unicode_and_terminals_without_letters(tmp_path: Path) -> 
         pytest.skip("this file system takes only names in UTF-8")
     accented, bad = picture(tmp_path / "Ünïcödé.jpg"), tmp_path / os.fsdecode(b"b\xe4d.jpg")
     bad.write_bytes(b"no photo")
-    words = ["explain", odd.name, bad.name, accented.name, "--methods", "cam", "--out", "out"]
+    words = ["explain", odd.name, bad.name, accented.name, "--methods", "eigen-cam", "--out", "out", *SMALL]
     run = subprocess.run(
         [sys.executable, "-m", "iscam", *words],
         cwd=tmp_path,

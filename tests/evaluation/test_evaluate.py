@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from iscam.__main__ import main
 from iscam.engine.table import ScoreTable
 from iscam.evaluation import compose
 from iscam.evaluation.dataset import SYNSETS, Item, class_index, find_items, sample
+from iscam.evaluation.plan import Conditions, Maps, Measures, Network
+from iscam.evaluation.store import Store, state
 from iscam.methods import DEFAULT_METHODS
 from iscam.models.photo11 import BUNDLED_WEIGHTS
 from iscam.models.torchvision import imagenet_categories
@@ -523,6 +526,29 @@ def test_a_torn_line_is_done_again(tmp_path: Path, evaluate: Run) -> None:
     assert evaluate(folder, *QUICK, "--out", out)[0] == 0
     assert_same_rows(out, whole)
     assert lines(out) == lines(whole) + 1  # the torn line is still there, and now ended
+
+
+def test_two_runs_on_one_folder_tear_no_line(tmp_path: Path) -> None:
+    """They do the work twice, but each reads all that both have found, a photo once."""
+    conditions = Conditions(
+        Network("photo11", None, "", "", "cpu", "layer3"),
+        Maps(("cam",), "predicted", (10,), ("cumulative",), ("probability",), "fast", 0.01, 8, 0),
+        Measures(("average-drop",), 28, 1, False, False),
+    )
+    items = [Item(f"{number}.jpg", tmp_path / f"{number}.jpg") for number in range(40)]
+
+    def run(name: str) -> None:
+        store = Store(tmp_path)
+        store.claim(conditions)
+        for item in items:
+            store.add(0, {"file": item.name, "photo": state(item), "rows": [{"by": name * 2000}]})
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(run, "abcd"))
+    found = list(Store(tmp_path).lines())
+    assert len(found) == 4 * len(items) == lines(tmp_path)
+    rows = Store(tmp_path).rows(items)
+    assert list(rows) == [item.name for item in items] and all(len(row) == 1 for row in rows.values())
 
 
 # Processes

@@ -53,6 +53,18 @@ def test_the_file_is_small_and_half_precision() -> None:
     assert all(t.dtype == torch.float16 for name, t in tensors.items() if "num_batches" not in name)
 
 
+def test_a_file_that_is_not_the_published_one_is_not_opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    content = bytearray(BUNDLED_WEIGHTS.read_bytes())
+    content[-1000] ^= 1
+    (tmp_path / "photo11.safetensors").write_bytes(content)
+    monkeypatch.setattr("iscam.models.photo11.BUNDLED_WEIGHTS", tmp_path / "photo11.safetensors")
+    monkeypatch.setattr("iscam.models.photo11.read_checkpoint", lambda _: pytest.fail("it is opened"))
+    with pytest.raises(
+        OSError, match=r"^The weights file photo11\.safetensors in .* is damaged: get the files .* again\.$"
+    ):
+        iscam.load_model("photo11")
+
+
 def test_the_network_is_what_the_card_says() -> None:
     network = Photo11Net().eval()
     assert sum(parameter.numel() for parameter in network.parameters()) <= 1_500_000

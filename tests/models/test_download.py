@@ -37,6 +37,11 @@ class Handler(BaseHTTPRequestHandler):
         if manner == "missing":
             self.send_error(404)
             return
+        if manner == "trickling headers":
+            with suppress(OSError):
+                while not self.server.finished.wait(0.02):
+                    self.wfile.write(b"HTTP/1.1 200 and so on ")
+            return
         self.send_response(200)
         self.send_header("Content-Length", str(len(content) + {"cut off": 1, "trickle": 10**6}.get(manner, 0)))
         self.end_headers()
@@ -102,6 +107,12 @@ def test_a_download_that_trickles_is_given_up(monkeypatch: pytest.MonkeyPatch, c
     monkeypatch.setattr(download, "FETCH_SECONDS", 1.0)
     server.manner = "trickle"
     assert_not_fetched(cache, "longer than 1 s")
+
+
+def test_headers_that_trickle_are_given_up(monkeypatch: pytest.MonkeyPatch, cache: Path, server: Server) -> None:
+    monkeypatch.setattr(download, "ANSWER_SECONDS", 1.0)
+    server.manner = "trickling headers"
+    assert_not_fetched(cache, "did not answer within 1 s")
 
 
 def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:

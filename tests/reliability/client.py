@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -20,7 +20,7 @@ class Visitor:
         self.web = httpx.Client(base_url=url, timeout=PATIENCE, verify=False)  # nothing is encrypted here
         self.waited: list[int] = []  # the places in the queue that it was told
 
-    def __enter__(self) -> Visitor:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -268,15 +268,14 @@ def block(page: str, words: str, app: str = "", photo: Path = CHELSEA) -> str:
 
 
 def test_the_documented_client_gets_its_answer(app: str, tmp_path: Path) -> None:
-    code = block("README.md", "gradio_client", app)
+    code = block("docs/endpoint.md", "gradio_client", app)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "'category': 'cat'" in done.stdout and ".png" in done.stdout
-    assert block("docs/endpoint.md", "gradio_client", app) == code
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-@pytest.mark.parametrize("page", ["README.md", "docs/endpoint.md", "llms.txt"])
+@pytest.mark.parametrize("page", ["docs/endpoint.md", "llms.txt"])
 def test_the_documented_curl_gets_its_answer(page: str, app: str) -> None:
     code = block(page, "curl", app)
     done = subprocess.run(["bash", "-euc", code], capture_output=True, text=True, timeout=PATIENCE)

@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -238,6 +239,27 @@ def test_a_job_that_is_stopped_as_it_gives_way_is_not_taken_up_again(
     worker.release(long)
     lets_go.set()
     assert (told(long), told(other), tries) == ([], [], [1])
+
+
+@pytest.mark.usefixtures("short_turns")
+def test_a_storm_of_stops_leaves_the_worker_ready(worker: Worker) -> None:
+    """Several visitors who ask and stop, twice and at any moment: each job ends, and the next visitor is answered."""
+    heeded: list[bool] = []
+
+    def storm(owner: str) -> None:
+        for number in range(20):
+            job = worker.submit(owner, deed(lambda task: (heeded.append(task.stop.wait(PATIENCE)), task.tell("some"))))
+            if number % 2:
+                time.sleep(0.002 * (number % 5))
+            for _ in range(2):
+                worker.release(job)
+            assert told(job) in ([], ["some"])
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(storm, "abcde"))
+    assert told(worker.submit("z", deed(lambda task: task.tell("answered")))) == ["answered"]
+    until(lambda: worker._running is None)
+    assert heeded and all(heeded) and not worker._waiting
 
 
 @pytest.mark.usefixtures("short_turns")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from iscam.images import read_photo
 from iscam.project import EXAMPLES
@@ -34,6 +35,24 @@ def query(question: Question, target: int) -> str:
         "example": _digests().get(question.photo.sha256),
     }
     return urlencode({name: value for name, value in fields.items() if value is not None}, safe=",")
+
+
+def address(headers: Mapping[str, str]) -> str:
+    """Where the page of a request is, as its visitor's browser knows it, without a slash at the end. Behind a proxy the server
+    may be told neither the name nor the path that the visitor sees.
+
+    >>> address({"referer": "https://example.org/maps/?__theme=dark", "origin": "https://example.org"})
+    'https://example.org/maps'
+    >>> address({"origin": "https://example.org"})
+    'https://example.org'
+    >>> address({"referer": "http://["})
+    ''
+    """
+    with suppress(ValueError):  # it is no address
+        page = urlsplit(headers.get("referer", ""))
+        if page.scheme and page.netloc:
+            return f"{page.scheme}://{page.netloc}{page.path}".rstrip("/")
+    return headers.get("origin", "")
 
 
 def read(given: Mapping[str, str]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def offered(glance: Glance) -> Shelf:
     return {
         "download": gr.update(value=zip_file(shown, glance.offer, measured), interactive=True),
         "command": command(shown, glance.offer),
-        "link": f"{glance.origin}/?{link}",
+        "link": f"{glance.address}/?{link}",
         "remark": html.notice([(remark, False)]),
     }
 

@@ -20,7 +20,7 @@ class Glance:
 
     shown: Shown
     question: Question
-    origin: str
+    address: str
     offer: Offer
     told: Callable[[str], Told | None]
 

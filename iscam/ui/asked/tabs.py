@@ -13,6 +13,7 @@ from iscam.ui.seen.face import Chosen, Shelf
 from iscam.ui.seen.shown import Line, Shown
 from iscam.ui.seen.updates import Updates
 
+from . import links
 from .desk import Desk, trouble
 from .tab import Glance, Values
 from .visits import Studied, Turn, Visit
@@ -163,6 +164,6 @@ class TabEvents:
             study = desk.tabs[other].study
             return None if study is None else study.recall(desk.worker.answers, desk.asked(other, question, values))
 
-        make, origin = desk.tabs[tab].at_once, dict(request.headers or {}).get("origin", "")
+        make, address = desk.tabs[tab].at_once, links.address(dict(request.headers or {}))
         assert make is not None
-        return self._updates.shelved(tab, make(Glance(shown, question, origin, desk.worker.offer, told)))
+        return self._updates.shelved(tab, make(Glance(shown, question, address, desk.worker.offer, told)))

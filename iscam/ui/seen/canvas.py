@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from iscam import show
 from iscam.methods import METHODS
-from iscam.notes import doubt
+from iscam.notes import doubt, lies
 from iscam.show import CELLS, COLOUR_MAPS, OPACITY, VIEWS
 
 from . import html, words
@@ -95,7 +95,7 @@ class Canvas:
             )
         against = explanation.against.category
         title = f"{category} rather than {against}"
-        alt = f"{label} contrast, {title}: strongest in the {words.place(explanation.heatmap)}"
+        alt = f"{label} contrast, {title}: {lies(explanation.heatmap)}"
         lines = [f"{label}: red speaks for {category}, blue for {against}"]
         card = html.card(title, self._draw(explanation, signed=True), alt, lines, note=explanation.note)
         return card + html.colour_bar(_bar(signed=True), against, category)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from iscam.notes import lies
 from iscam.ui.done.integration import Integrated
 
 from . import html, words
@@ -83,7 +84,7 @@ def _film(canvas: Canvas, found: Integrated) -> list[str]:
         canvas.small_card(
             f"{step} of {steps}",
             heatmap,
-            f"Map for {whole.target.category} after {step} of {steps} steps: strongest in the {words.place(heatmap)}",
+            f"Map for {whole.target.category} after {step} of {steps} steps: {lies(heatmap)}",
             [f"intensity {whole.multipliers[step - 1]:.2g}"],
         )
         for step, heatmap in zip(found.frames, whole.heatmaps, strict=True)
@@ -97,7 +98,7 @@ def _channels(canvas: Canvas, whole: Integration) -> list[str]:
         canvas.small_card(
             f"No. {channel}",
             mask,
-            f"Mask of channel {channel}: strongest in the {words.place(mask)}",
+            f"Mask of channel {channel}: {lies(mask)}",
             [f"weight {weight:.3g}", f"{words.per_cent(share)} of map"],
         )
         for channel, mask, weight, share in rows

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from iscam.methods import METHODS
-from iscam.notes import doubt
+from iscam.notes import DISAGREE, agreement, correlations, doubt
 from iscam.ui.done.news import (
     Analysed,
     Contrasted,
@@ -167,14 +164,8 @@ class Shown:
             return ""
         first = next(iter(maps.found.values()))
         sentences = [(doubt(first.category, first.probability), True)]
-        bright = {key: explanation.heatmap.ravel() for key, explanation in maps.found.items()}
-        bright = {key: values for key, values in bright.items() if values.std() > 0}
-        if len(bright) > 1:
-            pairs = {
-                (METHODS[one].label, METHODS[other].label): float(np.corrcoef(bright[one], bright[other])[0, 1])
-                for one, other in combinations((key for key in METHODS if key in bright), 2)
-            }
-            sentences.append((words.agreement(pairs), min(pairs.values()) < words.DISAGREE))
+        if pairs := correlations(list(maps.found.values())):
+            sentences.append((agreement(pairs), min(pairs.values()) < DISAGREE))
         return html.notice(sentences)
 
     def card(self, method: str) -> str:

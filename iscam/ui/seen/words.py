@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from iscam.methods import METHODS
+from iscam.notes import lies
 from iscam.trust import LABELS
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from iscam import Explanation, Prediction
 
 SLOW = 3  # the effort of methods that are badged as slow
 NAMED = 3  # rivals on a card
-DISAGREE = 0.5  # correlation of two maps below which they disagree
 NOBODY, LIKELY = -1, -2  # values of "Against" that are no class: no other, and the likely others
 
 
@@ -51,24 +47,9 @@ def download(label: str, done: int, total: int) -> str:
     return f"Downloading {label}: {done / 1e6:.0f} of {total / 1e6:.0f} MB …"
 
 
-def place(heatmap: npt.NDArray[np.float32]) -> str:
-    """In which ninth of a map (H, W) most of its weight lies: "upper left", "centre" ...; a sign does not matter."""
-    rows = [
-        [float(np.abs(part).sum()) for part in np.array_split(band, 3, 1)]
-        for band in np.array_split(np.asarray(heatmap), 3, 0)
-    ]
-    row, column = divmod(int(np.argmax(rows)), 3)
-    if row == column == 1:
-        return "centre"
-    if row == 1:
-        return ("left", "", "right")[column]
-    return f"{('upper', '', 'lower')[row]} {('left', 'middle', 'right')[column]}"
-
-
 def map_alt(explanation: Explanation) -> str:
     """What a picture of a map says to those who cannot see it."""
-    where = f"strongest in the {place(explanation.heatmap)}" if explanation.heatmap.any() else "blank"
-    return f"{LABELS[explanation.method]} map for {explanation.category}: {where}"
+    return f"{LABELS[explanation.method]} map for {explanation.category}: {lies(explanation.heatmap)}"
 
 
 def of_the_class(explanation: Explanation) -> list[str]:
@@ -81,18 +62,6 @@ def some(names: Sequence[str], count: int) -> str:
     """The first few of `count` names, of which some may not be known, and how many more there are."""
     more = count - len(names[:NAMED])
     return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def agreement(correlations: Mapping[tuple[str, str], float]) -> str:
-    """How far the maps of several methods agree, from the correlation of each pair of labels."""
-    (one, other), least = min(correlations.items(), key=lambda item: item[1])
-    if least >= DISAGREE:
-        return f"The maps agree: their correlations are {least:.2f} to {max(correlations.values()):.2f}."
-    low = sum(value < DISAGREE for value in correlations.values())
-    pairs = (
-        "The two maps disagree" if len(correlations) == 1 else f"{low} of {len(correlations)} pairs of maps disagree"
-    )
-    return f"{pairs}, most of all {one} and {other} (correlation {least:.2f}): do not trust one of them alone."
 
 
 # Choices: (label, value)
