@@ -45,7 +45,7 @@ def main() -> None:
     try:
         serve(options.host, options.port, options.model or DEFAULT_MODEL, own, options.allow_uploads)
     except Exception as error:
-        complain(f"app.py: {sentence_of(error)}")
+        complain(f"{parser.prog}: {sentence_of(error)}")
         if options.debug:
             raise
         raise SystemExit(2) from error

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,20 +17,16 @@ from iscam.analysing import Source, analysed, input_of, photo_of, shown_to
 from iscam.drawing import Runs, as_heatmap, draw
 from iscam.engine import Backend, by_itself, carry_out, finite, undisturbed
 from iscam.images import Photo
-from iscam.methods import Evidence
+from iscam.methods import DEFAULT_METHODS, Evidence
 from iscam.models import LoadedModel
 from iscam.notes import WHOLE, blank_reason, doubt, refusal, unspecific
 from iscam.path import DEFAULT_STEPS
 from iscam.request import Request, find_method, make_request, of_the_rival
-from iscam.results import Analysis, Explanation, Outcome, Prediction, Progress, Stopped, Subject, Yardstick
-from iscam.settings import (
-    DEFAULT_ENGINE,
-    DEFAULT_SAMPLES,
-    DEFAULT_SETTINGS,
-    DEFAULT_TOLERANCE,
-    ENGINES,
-    Settings,
-)
+from iscam.results import Analysis, Explanation, Ground, Outcome, Prediction, Progress, Stopped, Subject, Yardstick
+from iscam.settings import DEFAULT_ENGINE, DEFAULT_SAMPLES, DEFAULT_SETTINGS, DEFAULT_TOLERANCE, ENGINES, Settings
+
+if TYPE_CHECKING:
+    from iscam.show import Comparison
 
 
 class Explainer:
@@ -157,7 +154,23 @@ class Explainer:
         """
         contrast = None if rivals is None else str(rivals), strength, signed
         settings = Settings(steps, path, weighting, DEFAULT_SAMPLES if samples is None else samples, seed, *contrast)
-        return self.answer(analysis, self.request(analysis, method, target, against, settings), progress, stop)
+        found = self.answer(analysis, self.request(analysis, method, target, against, settings), progress, stop)
+        return replace(found, ground=Ground(analysis.photo, analysis.crop))
+
+    def compare(
+        self, photo: Source, methods: Sequence[str] = DEFAULT_METHODS, target: int | str | None = None
+    ) -> Comparison:
+        """The maps of a photo by several methods, at their defaults: see `analyse` and `explain`, which say what is raised too.
+
+        A notebook shows it as a figure; `compare(photo).explanations["is-cam"]` is one map.
+        """
+        from iscam.show import Comparison
+
+        analysis = self.analyse(photo)
+        for method in methods:
+            self.request(analysis, method, target)  # what cannot be answered is said before anything is run
+        found = {method: self.explain(analysis, method, target) for method in methods}
+        return Comparison(Ground(analysis.photo, analysis.crop), found)
 
     def request(
         self,

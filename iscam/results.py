@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -107,12 +107,22 @@ class Yardstick:
 
 
 @dataclass(frozen=True, eq=False)
+class Ground:
+    """What a map is drawn on: the photo, reduced for display, and the crop (l, t, r, b) of it that the map covers, as in
+    `Analysis`."""
+
+    photo: Photo
+    crop: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
 class Explanation:
     """The map of one method for one class, `target`, or for it rather than for its `rivals`.
 
     `weights` (C,), (C, h, w) or None; `raw` (h, w) in the method's own units; `heatmap` (H, W) float32 in [0, 1] on the
     network's crop, in [-1, 1] if it is `signed`. `note` says what a reader must know, empty if nothing; a
     finished map that is not signed has a `yardstick`. What stands in `target` and `outcome` can be read from the explanation.
+    One from `Explainer.explain` or `compare` knows the `ground` that it is drawn on, and so shows itself in a notebook.
 
     >>> import iscam
     >>> explainer = iscam.Explainer(iscam.load_model("photo11"))
@@ -131,6 +141,15 @@ class Explanation:
     outcome: Outcome
     note: str
     yardstick: Yardstick | None = None
+    ground: Ground | None = field(default=None, repr=False)
+
+    def _repr_png_(self) -> bytes | None:
+        """The picture in a notebook: the map over its photo, as the page shows it. None without a ground."""
+        if self.ground is None:
+            return None
+        from iscam.show import draw_map, encoded
+
+        return encoded(draw_map(self.ground.photo, self.ground.crop, self.heatmap, signed=self.signed))
 
     @property
     def specificity(self) -> float | None:

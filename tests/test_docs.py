@@ -73,6 +73,19 @@ def test_python_of_the_readme_and_of_the_library_runs() -> None:
     assert "0" in answer.stdout.splitlines() and "average-drop" in answer.stdout.splitlines()[-1]
 
 
+def test_what_is_said_to_programs_holds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The library's block of llms.txt runs, and every method is named; its curl is run in test_http.py."""
+    text = (ROOT / "llms.txt").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(ROOT)
+    exec(block, {})
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [
+        ["is-cam", "cat"],
+        ["grad-cam", "cat"],
+    ]
+    assert set(METHODS) <= set(re.findall(r"`([\w+-]+)`", text))
+
+
 def test_options_that_are_told_exist() -> None:
     from iscam.__main__ import main
 
@@ -88,7 +101,9 @@ def test_options_that_are_told_exist() -> None:
 
 
 PAGES = sorted(
-    path.relative_to(ROOT) for places in ("*.md", "docs/**/*.md", "assets/**/*.md") for path in ROOT.glob(places)
+    path.relative_to(ROOT)
+    for places in ("*.md", "llms.txt", "docs/**/*.md", "assets/**/*.md")
+    for path in ROOT.glob(places)
 )
 
 

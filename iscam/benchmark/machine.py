@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
@@ -46,13 +47,15 @@ def forget_peak(device: torch.device) -> bool:
 
 
 def peak_mb(device: torch.device) -> float:
-    """The peak in MB of what `forget_peak` measures."""
+    """The peak in MB of what `forget_peak` measures; nan on Windows, where Python does not tell it."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     status = Path("/proc/self/status")
     if status.exists():
         peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(peak.split()[1]) / 1024
+    if sys.platform == "win32":
+        return math.nan
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,3 +1,5 @@
+from .comparison import Comparison as Comparison
+from .comparison import comparison_figure as comparison_figure
 from .export import csv_text as csv_text
 from .export import free_stem as free_stem
 from .export import markdown_table as markdown_table
@@ -15,7 +17,6 @@ from .render import OPACITY as OPACITY
 from .render import VIEWS as VIEWS
 from .render import cells as cells
 from .render import colour_bar as colour_bar
-from .render import comparison_figure as comparison_figure
 from .render import crop_on_photo as crop_on_photo
 from .render import draw_map as draw_map
 from .render import encoded as encoded

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from iscam.project import __version__
 from iscam.results import Explanation, Subject
 
-from .render import COLOUR_MAPS, OPACITY, comparison_figure
+from .comparison import comparison_figure
+from .render import COLOUR_MAPS, OPACITY
 
 SCHEMA = 1
 SUFFIXES = (".iscam.png", ".iscam.npz", ".iscam.json")

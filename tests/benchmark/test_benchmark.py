@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import shutil
 from pathlib import Path
 
@@ -176,6 +177,13 @@ def test_the_machine_is_told_with_its_device(monkeypatch: pytest.MonkeyPatch) ->
     assert forgotten == [card] and machine.peak_mb(card) == 3
     assert machine.machine(None, "mps").startswith("mps; ") and "GPU" not in machine.machine(None, "cpu")
     assert machine.peak_mb(processor) > 200
+
+
+def test_windows_does_not_tell_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.sys, "platform", "win32")
+    monkeypatch.setattr(machine.Path, "exists", lambda path: False)
+    monkeypatch.setitem(machine.sys.modules, "resource", None)
+    assert math.isnan(machine.peak_mb(torch.device("cpu")))
 
 
 @pytest.mark.parametrize(

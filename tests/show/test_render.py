@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iscam import Explanation, Prediction
+from iscam import Explanation, Prediction, show
 from iscam.images import Geometry, Photo
 from iscam.results import Outcome
 from iscam.show import render
@@ -153,8 +153,8 @@ def test_comparison_figure_has_a_place_for_every_map(count: int) -> None:
     if count > 1:
         maps[1] = explanation(heatmap * 0, note="The map is blank: all gradients of the class score are zero. " * 6)
         maps[0] = explanation(2 * heatmap - 1, outcome=Outcome(1.5, 640, None, complete=False))
-    figure = render.comparison_figure(grey(), CROP, maps, "photo_$1$.jpg")
-    one_row = render.comparison_figure(grey(), CROP, maps[:3], "photo_$1$.jpg")
+    figure = show.comparison_figure(grey(), CROP, maps, "photo_$1$.jpg")
+    one_row = show.comparison_figure(grey(), CROP, maps[:3], "photo_$1$.jpg")
     assert figure.mode == "RGB" and not figure.info
     assert (figure.height > one_row.height) == (count > 3)
     assert len(np.unique(pixels(figure).reshape(-1, 3), axis=0)) > 50
@@ -166,11 +166,12 @@ def test_render_needs_neither_torch_nor_a_window() -> None:
 import sys
 import numpy as np
 from PIL import Image
+from iscam import show
 from iscam.show import render
 from iscam.images import Photo
 photo = Photo(Image.new("RGB", (40, 30)), (40, 30), "x")
 render.draw_map(photo, (5, 0, 35, 30), np.eye(9, dtype=np.float32), "contour")
-render.comparison_figure(photo, (5, 0, 35, 30), [])
+show.comparison_figure(photo, (5, 0, 35, 30), [])
 print([name for name in ("torch", "gradio", "matplotlib.pyplot") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

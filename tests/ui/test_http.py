@@ -260,25 +260,50 @@ def test_the_endpoint_holds_a_class_against_rivals(
     assert not answer["success"] and "same map for every class" in answer["output"]["error"]
 
 
-def told_block(words: str, app: str) -> str:
-    """The block of docs/page.md with these words, for this app and an example."""
-    page = (ROOT / "docs" / "page.md").read_text(encoding="utf-8")
-    (block,) = [block for block in re.findall(r"```\w*\n(.*?)```", page, re.DOTALL) if words in block]
-    return block.replace("http://127.0.0.1:7860", app).replace("photo.jpg", str(CHELSEA))
+def block(page: str, words: str, app: str = "", photo: Path = CHELSEA) -> str:
+    """The block with these words of a page of documentation, for this app and a photo."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    (found,) = [code for code in re.findall(r"```\w*\n(.*?)```", text, re.DOTALL) if words in code]
+    return found.replace("http://127.0.0.1:7860", app).replace("photo.jpg", str(photo))
 
 
-def test_the_client_that_is_told_gets_its_answer(app: str, tmp_path: Path) -> None:
-    code = told_block("gradio_client", app)
+def test_the_documented_client_gets_its_answer(app: str, tmp_path: Path) -> None:
+    code = block("docs/endpoint.md", "gradio_client", app)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "'category': 'cat'" in done.stdout and ".png" in done.stdout
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_curl_that_is_told_gets_its_answer(app: str) -> None:
-    done = subprocess.run(["bash", "-euc", told_block("curl", app)], capture_output=True, text=True, timeout=PATIENCE)
+@pytest.mark.parametrize("page", ["docs/endpoint.md", "llms.txt"])
+def test_the_documented_curl_gets_its_answer(page: str, app: str) -> None:
+    code = block(page, "curl", app)
+    done = subprocess.run(["bash", "-euc", code], capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert "event: complete" in done.stdout and '"category": "cat"' in done.stdout
+
+
+def test_every_parameter_and_field_is_documented(app: str, ask: Callable[..., dict[str, Any]]) -> None:
+    """With its default, in the endpoint's order; what the example in JavaScript names is among them."""
+    taken, given = (ROOT / "docs" / "endpoint.md").read_text(encoding="utf-8").split("## What it gives")
+    rows = re.findall(r"^\| `(\w+)` \| (?:`(.*?)`)? ?\|", taken, re.MULTILINE)
+    (endpoint,) = WEB.get(f"{app}/gradio_api/info").json()["named_endpoints"].values()
+    parameters = {each["parameter_name"]: each for each in endpoint["parameters"]}
+    assert [name for name, _ in rows] == list(parameters)
+    for name, default in rows:
+        assert parameters[name]["parameter_has_default"] is bool(default)
+        assert not default or json.loads(default) == parameters[name]["parameter_default"], name
+    (named,) = re.findall(r'"/explain", \{(.*?)\}\)', block("docs/endpoint.md", "@gradio/client"))
+    assert set(re.findall(r"(?:^|, )\s*(\w+)(?=:|,)", named)) <= set(parameters)
+    data = [{"path": upload(app, CHELSEA)}, "photo11", None, None, 2, ["grad-cam"]]
+    (answer,) = ask("explain", data)["output"]["data"]
+    fields = {*answer, *answer["predictions"][0], *answer["methods"]["grad-cam"]}
+    assert fields <= set(re.findall(r"`(\w+)`", given))
+
+
+def test_the_containers_health_check_is_answered(app: str) -> None:
+    (path,) = re.findall(r"'GET', '(.*?)'", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    assert WEB.get(app + path).status_code == 200
 
 
 def connect(app: str) -> http.client.HTTPConnection:
