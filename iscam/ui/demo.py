@@ -12,6 +12,7 @@ from gradio.block_function import BlockFunction
 from gradio.blocks import Block, BlocksConfig
 from gradio.renderable import Renderable
 from gradio.state_holder import SessionState
+from gradio_client import utils as client_utils
 from starlette.middleware import Middleware
 
 from iscam.images import MAX_FILE_BYTES
@@ -66,6 +67,7 @@ class Demo(gr.Blocks):
         self.default_config = Configs(self)
 
     def validate_inputs(self, block_fn: BlockFunction, inputs: list[Any]) -> None:
+        client_utils.traverse(inputs, _refuse_address, client_utils.is_file_obj_with_meta)
         if block_fn.api_name == endpoint.NAME:
             inputs += [
                 getattr(part, "value", None) for part in block_fn.inputs[max(1, len(inputs)) :]
@@ -86,6 +88,13 @@ class Demo(gr.Blocks):
             part_of.outputs = [part for part in block_fn.outputs if part in changed]
             found = iter(await super().postprocess_data(part_of, changed, state))
         return [next(found) if part in changed else gr.skip() for part in block_fn.outputs]
+
+
+def _refuse_address(file: dict[str, Any]) -> dict[str, Any]:
+    """Of any file that is said to lie at an address Gradio would fetch the whole into memory, before anybody is asked."""
+    if client_utils.is_http_url_like(file["path"]):
+        raise gr.Error("Nothing is fetched from other addresses: upload the file itself.", print_exception=False)
+    return file
 
 
 def _skips(value: object) -> bool:

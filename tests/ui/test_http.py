@@ -171,6 +171,18 @@ def test_a_marked_path_and_a_data_url_get_no_answer_either(
         assert not ask(event, event_data(event, photo))["success"]
 
 
+@pytest.mark.parametrize("event", PHOTO_EVENTS)
+def test_nothing_is_fetched_from_an_address(
+    event: str, ask: Callable[..., dict[str, Any]], event_data: Callable[..., list[Any]]
+) -> None:
+    """Which Gradio would do for whatever bears its mark, as a photo or in the place of something else."""
+    marked = {"path": "https://example.org/huge.png", "meta": {"_type": "gradio.FileData"}}
+    elsewhere = [SETTINGS[0], {"a": [marked]}, *SETTINGS[2:]]
+    for data in (event_data(event, marked), event_data(event, {"path": str(CHELSEA)}, elsewhere)):
+        answer = ask(event, data)
+        assert not answer["success"] and "Nothing is fetched" in answer["output"]["error"]
+
+
 @pytest.mark.parametrize(
     ("place", "value", "words"),
     [
