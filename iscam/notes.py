@@ -91,7 +91,7 @@ def place(heatmap: npt.NDArray[np.float32]) -> str:
 
 def lies(heatmap: npt.NDArray[np.float32]) -> str:
     """Where a map (H, W) has most of its weight, to be said of its picture."""
-    return f"strongest in the {place(heatmap)}" if heatmap.any() else "blank"
+    return f"strongest at the {place(heatmap)}" if heatmap.any() else "blank"
 
 
 def blank_reason(evidence: Evidence, weights: Tensor | None) -> str:

@@ -27,6 +27,15 @@ from .seen.layout import lay_out
 from .tabs import TABS
 
 CACHE_EVERY, CACHE_AGE = 600, 1800  # seconds: how often, and from which age on, uploads are deleted
+# Gradio's own are too faint on white by WCAG AA
+LEGIBLE = {
+    "body_text_color_subdued": "*neutral_500",
+    "input_placeholder_color": "*neutral_500",
+    "button_primary_background_fill": "*primary_600",
+    "button_primary_background_fill_hover": "*primary_700",
+    "button_cancel_background_fill": "#dc2626",
+    "button_cancel_background_fill_hover": "#b91c1c",
+}
 FONTS = ["system-ui", "Segoe UI", "Roboto", "Helvetica", "sans-serif"]  # nothing is fetched for them
 
 
@@ -134,7 +143,7 @@ def launch(demo: gr.Blocks, limit: int = MAX_FILE_BYTES, **where: Any) -> None:
             spacing_size="sm",  # the whole question fits on a laptop's screen
             font=FONTS,
             font_mono=["monospace"],
-        ),
+        ).set(**LEGIBLE),
         css_paths=[ASSETS / "style.css"],
         max_threads=THREADS,
         app_kwargs={"middleware": [Middleware(Headers), Middleware(BodyLimit, limit=limit + AROUND)]},

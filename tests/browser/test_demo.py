@@ -44,7 +44,7 @@ def test_the_page_opens_with_an_explained_example(page: Page) -> None:
     assert "cat" in page.inner_text("#predictions tr >> nth=0")
     for method in METHODS:
         image = map_picture(page, method)
-        assert re.fullmatch(r".+ map for cat: strongest in the [a-z ]+", image.get_attribute("alt") or "")
+        assert re.fullmatch(r".+ map for cat: strongest at the [a-z ]+", image.get_attribute("alt") or "")
         box = image.bounding_box()
         assert box is not None and box["y"] + box["height"] <= 768
     assert page.get_by_role("tab").all_inner_texts() == TABS

@@ -86,7 +86,7 @@ def test_cards_stand_as_given_and_say_what_they_are_sorted_by(file: Path) -> Non
     assert "photo11, layer layer3 · steps 10." in said and "rivals" not in said and "stopped" not in said
     assert "sorted by that of IS-CAM" in said and "a.jpg.iscam.png" in said
     alts = [found["alt"] or "" for found in page.of("img")]
-    assert sum("IS-CAM map for cat: strongest in the" in alt for alt in alts) == 2
+    assert sum("IS-CAM map for cat: strongest at the" in alt for alt in alts) == 2
     assert len(alts) == 3 * 3 + 1 and all(alts)
 
 

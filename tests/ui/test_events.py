@@ -72,7 +72,7 @@ def test_maps_stream_and_finish(events: Events, photo: dict[str, str], network: 
     cards = [shown(step[page.maps["is-cam"]]) for step in watcher.steps[1:] if page.maps["is-cam"] in step]
     assert any("provisional" in card for card in cards[:-1])
     assert "provisional" not in cards[-1] and "cat · 25.0 %" in cards[-1] and "10 passes" in cards[-1]
-    assert 'alt="IS-CAM map for cat: strongest in the upper left"' in cards[-1]
+    assert 'alt="IS-CAM map for cat: strongest at the upper left"' in cards[-1]
     assert "CAM needs another head." in shown(state[page.maps["cam"]])
     blank = shown(state[page.maps["grad-cam++"]])
     assert "id=blank-reason" in blank and "all weights are zero" in blank and "map for cat: blank" in blank

@@ -27,7 +27,7 @@ def test_per_cent(share: float, wanted: str) -> None:
 def test_place_names_the_ninth_with_most_weight(row: int, column: int, wanted: str) -> None:
     heatmap = np.full((20, 31), 0.1, np.float32)
     heatmap[row * 7 : row * 7 + 6, column * 11 : column * 11 + 9] = -1
-    assert lies(heatmap) == f"strongest in the {wanted}"
+    assert lies(heatmap) == f"strongest at the {wanted}"
 
 
 def test_classes_start_with_the_predictions_and_are_told_apart_by_index() -> None:

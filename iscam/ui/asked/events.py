@@ -7,6 +7,7 @@ tab that asks for it. Every event gets the values of all components, by componen
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
@@ -15,6 +16,7 @@ import gradio as gr
 
 from iscam.project import ASSETS
 from iscam.ui.done.worker import Worker
+from iscam.ui.seen import words
 from iscam.ui.seen.layout import Page
 from iscam.ui.seen.updates import Updates, lasting
 
@@ -66,7 +68,8 @@ class Events:
             page.ask["against"].input(stream(maps.switch), given, everything, **follower),
         ):
             event.then(stream(tabs.follow_up), given, everything, **follower)
-        demo.load(None, js=SCRIPT.read_text(encoding="utf-8"), api_visibility="private")
+        script = f"() => ({SCRIPT.read_text(encoding='utf-8')})({json.dumps(words.SCRIPT)})"
+        demo.load(None, js=script, api_visibility="private")
         page.work["stop"].click(maps.halt, None, page.work["stop"], **quiet)
         latest = follower | {"trigger_mode": "always_last"}
         for name, tab in page.tabs.items():

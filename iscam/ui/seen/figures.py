@@ -77,7 +77,7 @@ def protocols(metrics: Sequence[str], steps: int, layer: str) -> str:
     """How the figures came about, and what they are worth."""
     lines = "".join(f"<li>{escape(protocol(key, steps))}.</li>" for key in metrics)
     return (
-        f"<h3>Protocol</h3><p>One photo (n = 1), layer {escape(layer)}: for means with intervals over many photos there is the "
+        f"<h2>Protocol</h2><p>One photo (n = 1), layer {escape(layer)}: for means with intervals over many photos there is the "
         f"command <code>python -m iscam evaluate</code>. p and q are the class probabilities of the photo and of the photo "
         f"masked by the map.</p><ul>{lines}</ul>"
     )

@@ -14,13 +14,16 @@ if TYPE_CHECKING:
 
 
 def status(sentence: str, share: float | None = None) -> str:
-    """The status line; `share` 0..1 says how far the work is, which is drawn but not read aloud at every step."""
+    """The status line; `share` 0..1 says how far the work is, which is drawn but not read aloud at every step.
+
+    What holds it is a live region, see `page.js`: one that came with its words would not be read.
+    """
     if share is None:
-        return f'<div role="status" class="line">{escape(sentence)}</div>'
+        return f'<div class="line">{escape(sentence)}</div>'
     done = f"{100 * share:.0f}"
     bar = f'<span class="track"><span class="done" style="width:{done}%"></span></span>'
-    role = f'role="progressbar" aria-label="Passes" aria-valuenow="{done}"'
-    return f'<div {role} class="line">{escape(sentence)}{bar}</div>'
+    role = f'role="progressbar" aria-live="off" aria-label="Progress" aria-valuenow="{done}"'
+    return f'<div {role} aria-valuetext="{escape(sentence)}" class="line">{escape(sentence)}{bar}</div>'
 
 
 def asked(category: str, rivals: str = "", signed: bool = False) -> str:
@@ -36,7 +39,7 @@ def predictions(rows: Sequence[Prediction], model: str, found: Collection[Predic
     """The most probable classes as a table with bars; those that are `found` are said to be."""
     lines = "".join(
         f'<tr><th scope="row">{escape(row.category)}</th>'
-        f'<td class="bar"><span style="width:{100 * row.probability:.1f}%"></span></td>'
+        f'<td class="bar" aria-hidden="true"><span style="width:{100 * row.probability:.1f}%"></span></td>'
         f"<td>{per_cent(row.probability)}{' found' if row in found else ''}</td></tr>"
         for row in rows
     )
@@ -89,7 +92,7 @@ def gallery(cards: Sequence[str]) -> str:
 
 def heading(title: str, sentence: str = "") -> str:
     """A title within a tab, with a sentence under it."""
-    return f"<h3>{escape(title)}</h3>" + (f"<p>{escape(sentence)}</p>" if sentence else "")
+    return f"<h2>{escape(title)}</h2>" + (f"<p>{escape(sentence)}</p>" if sentence else "")
 
 
 def colour_bar(jpeg: bytes, least: str, most: str) -> str:

@@ -111,7 +111,7 @@ def _curves(whole: Integration) -> pandas.DataFrame:
 
     carriers = whole.carriers
     rows = [
-        (multiplier, 100 * float(value), str(channel))
+        (multiplier, round(100 * float(value), 2), str(channel))
         for multiplier, row in zip(carriers.points, carriers.probabilities, strict=True)
         for channel, value in zip(carriers.channels, row, strict=True)
     ]

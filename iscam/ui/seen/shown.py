@@ -78,24 +78,23 @@ class Line:
     failed: bool = False
 
     def take(self, news: object) -> None:
-        """Learn a piece of news."""
-        self.share = None
+        """Learn a piece of news. Of what says nothing here, such as a finished map, the line stays as it is."""
         match news:
             case Loading(label, done, total) if total:
                 self.sentence, self.share = words.download(label, done, total), done / total
             case Loading(label):
-                self.sentence = f"Loading {label} …"
+                self.sentence, self.share = f"Loading {label} …", None
             case Unavailable(sentence):
-                self.sentence = sentence
+                self.sentence, self.share = sentence, None
             case Analysed(subject):
                 top, label = subject.predictions[0], subject.spec.label
-                self.sentence = f"{label} sees {top.category}, {words.per_cent(top.probability)}."
+                self.sentence, self.share = f"{label} sees {top.category}, {words.per_cent(top.probability)}.", None
             case Sharpening(label, done, total, left):
                 self.sentence, self.share = words.progress(label, done, total, left), done / total
             case Measuring(label, done, total):
                 self.sentence, self.share = f"Measuring {label} …", done / total
             case Failed(sentence):
-                self.sentence, self.failed = sentence, True
+                self.sentence, self.share, self.failed = sentence, None, True
 
 
 @dataclass(eq=False)

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 SLOW = 3  # the effort of methods that are badged as slow
 NAMED = 3  # rivals on a card
 NOBODY, LIKELY = -1, -2  # values of "Against" that are no class: no other, and the likely others
+SCRIPT = {  # of what assets/page.js names
+    "example": "Example",
+    "reset": "Reset",
+    "remove": "Remove",
+    "regions": {"question": "Question", "answer": "Answer"},
+}
 
 
 def per_cent(share: float) -> str:
