@@ -1,0 +1,86 @@
+"""Makes the two pictures of the README's head, in assets/readme/.
+
+    python -m docs.readme
+
+`compare.jpg` is a photo of two things, explained for both by IS-CAM, with what speaks for the one rather than for the other.
+`sharpening.webp` shows the page itself, in Chromium, while a map is made by the exact engine. It needs Chromium and playwright.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from docs import gallery
+from iscam.project import ASSETS
+from tests.browser.visitor import ARGUMENTS, CHROMIUM, visit
+from tests.serving import running_app
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+FOLDER = ASSETS / "readme"
+COMPARED, SHARPENING = "compare.jpg", "sharpening.webp"
+LINK = "?model=photo11&class=church&methods=is-cam&steps=20&engine=exact&example=rocket"
+SIZE = {"width": 1280, "height": 640}  # of the window
+SHOWN = 800  # pixels across, of the animation
+EVERY = 150  # milliseconds between two looks at the page
+MOST, LEAST = 40, 6  # frames
+FRAME, LAST = 220, 2500  # milliseconds that a frame stands
+
+
+def seen_while_it_sharpens(page: Page, most: int = MOST) -> list[Image.Image]:
+    """What the page shows from the first map on until it is done, without what looks as before."""
+    page.locator("[id='map-is-cam'] img").wait_for()
+    frames: list[Image.Image] = []
+    for _ in range(10 * most):
+        done = page.inner_text("#status .line").startswith("Done")
+        shown = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        shown = shown.resize((SHOWN, round(SHOWN * shown.height / shown.width)), Image.Resampling.LANCZOS)
+        if not frames or not np.array_equal(np.asarray(frames[-1]), np.asarray(shown)):
+            frames.append(shown)
+        if done:
+            break
+        page.wait_for_timeout(EVERY)
+    return thinned(frames, most)
+
+
+def thinned(frames: Sequence[Image.Image], most: int) -> list[Image.Image]:
+    """So many of the frames at most, evenly chosen, with the first and the last."""
+    if len(frames) <= most:
+        return list(frames)
+    return [frames[round(place)] for place in np.linspace(0, len(frames) - 1, most)]
+
+
+def animated(frames: Sequence[Image.Image], file: Path) -> None:
+    """The frames in a loop; the last stands long enough to be looked at."""
+    assert all(one.size == other.size for one, other in pairwise(frames))
+    stand = [FRAME] * (len(frames) - 1) + [LAST]
+    frames[0].save(file, save_all=True, append_images=frames[1:], duration=stand, loop=0, quality=80, method=6)
+
+
+def sharpen(file: Path) -> None:
+    """Drive a page of its own, in which nobody has asked anything yet."""
+    from playwright.sync_api import sync_playwright
+
+    with tempfile.TemporaryDirectory() as folder, running_app(Path(folder)) as app, sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        context = chromium.new_context()
+        context.set_default_timeout(180_000)
+        with visit(context, app, LINK, SIZE) as page:
+            animated(seen_while_it_sharpens(page), file)
+        chromium.close()
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    tiles, _ = gallery.two()
+    gallery.sheet(tiles).save(FOLDER / COMPARED, quality=gallery.QUALITY, optimize=True)
+    sharpen(FOLDER / SHARPENING)
