@@ -24,6 +24,7 @@ from iscam.show import crop_on_photo, draw_map, new_figure, picture_of
 from iscam.trust import CONTROLS, LABELS, assess, control
 
 PAGE = Path(__file__).with_name("gallery.md")
+TEMPLATE = PAGE.with_suffix(".template.md")  # the page without its figures
 FOLDER = PAGE.with_suffix("")  # of the pictures
 LARGE = "efficientnet_lite0"  # the network of a thousand classes
 METHOD = "is-cam"
@@ -33,82 +34,6 @@ LAUNCH = {"photo11": "church", "efficientnet_lite0": "missile"}  # what each cal
 METRICS = ("average-drop", "insertion")
 COLOURS = "turbo"
 WIDTH, QUALITY = 2.45, 85  # of a picture in inches; of the JPEG
-
-
-TEXT = """# A gallery
-
-Written, figures and pictures, by `python -m docs.gallery`, with the networks that come with the project: `photo11`, which knows
-eleven classes, and `efficientnet_lite0`, which knows a thousand. The photos are the examples, and two of them side by side.
-A framed square is what the network sees. Every map is scaled to its own maximum; contrasts are red for a class and blue for the
-other. [lesson.md](lesson.md) has questions that can be asked of some of these. Maps of IS-CAM have ten steps by the fast engine,
-within 1 % of the exact map, unless something else is said.
-
-## Two objects, two targets
-
-![A photo of half a cat and a cup, with maps for both classes and their contrast](gallery/two.jpg)
-
-`efficientnet_lite0` gives this photo {two[left]} {two[p]:.1f} % and {two[right]} {two[q]:.1f} %. IS-CAM's map for the one has
-{two[cat]:.0f} % of its sum on the cat's half, that for the other {two[cup]:.0f} % on the cup's. What speaks for the cat *rather than*
-the cup, in red, lies on the cat's half to {two[red]:.0f} %.
-
-## A class, and that class rather than others
-
-![The same photo by the small network, for two classes as such and rather than others](gallery/rivals.jpg)
-
-`photo11` knows no cups: it says cat {rivals[p]:.0f} % and, of the cup, cassette player {rivals[q]:.0f} %. IS-CAM's maps for the two
-are nearly one (r {rivals[r]:.2f}; {rivals[cat]:.0f} % and {rivals[other]:.0f} % on the cat's half), with the spoon brightest in both:
-they show where the layer finds something. Asked what speaks for a class rather than for the likely others, they part: {rivals[rather]:.0f} % on the cat's half, and {rivals[cup]:.0f} % on the cup's.
-
-## From 1 step to 50
-
-![IS-CAM's exact map at one, five, ten and fifty steps](gallery/steps.jpg)
-
-Exact maps for cat. No place of them differs by more than {steps[most]:.1f} % of the brightest from the one of fifty steps, and none
-is less alike than r {steps[r]:.4f}; the last shows the network {steps[last]:,} masked photos, the first 224. On this photo one step says
-the same.
-
-## Paths and weightings
-
-![IS-CAM's map for church by both paths and both weightings](gallery/settings.jpg)
-
-The rocket, which `photo11` takes for a church. Both paths give the same map to the eye (r {settings[linear]:.4f}), and so do both
-weightings here (r {settings[logit]:.3f} at the least): settings about which one could argue do not decide what this map shows.
-
-## Layers
-
-![IS-CAM's map for church by three layers, and their product](gallery/layers.jpg)
-
-The last layer sees in 8 x 8 cells, earlier ones finer, and something else: r with the last layer's map is {layers[middle]:.2f} for
-`layer2` and {layers[first]:.2f} for `layer1`, which lights up on edges and lamps. The product keeps what all three show, the
-rocket's upper part, in finer outline.
-
-## Models
-
-![The rocket by two networks, each for what it sees](gallery/models.jpg)
-
-The same photo is {models[category0]} by {models[p0]:.1f} % to `photo11` and {models[category1]} by {models[p1]:.1f} % to
-`efficientnet_lite0`. IS-CAM's maps have their brightest places near the rocket in both; Grad-CAM, asked what speaks for the class
-rather than for likely others, shows of the second network that it looks at the masts beside the rocket as well.
-
-## A blank map
-
-![A blank map of Ablation-CAM beside two others](gallery/blank.jpg)
-
-Ablation-CAM for truck, to which the network gives {blank[p]:.2f} % here, is blank. {blank[positive]} of {blank[all]} channels do have
-a positive weight, but at no place do they outweigh the others: the sum is nowhere above {blank[highest]:.0f}, and so nothing is
-left after the ReLU. That is an answer, *nothing here speaks for a truck*, where Grad-CAM's map for the same class shows the cat's
-eyes, as bright as any map is. The page says: "{blank[note]}"
-
-## Controls beside methods
-
-![Two methods and four controls, with Average Drop and Insertion](gallery/controls.jpg)
-
-A blob in the middle, which knows nothing of photo or network, loses {controls[gaussian_drop]:.1f} % of the cat's probability
-(Average Drop, lower is better) where IS-CAM's map loses {controls[is_cam_drop]:.1f} % and Grad-CAM's {controls[grad_cam_drop]:.1f} %,
-and wins Insertion too ({controls[gaussian_insertion]:.1f} % against {controls[is_cam_insertion]:.1f} % and
-{controls[grad_cam_insertion]:.1f} %): the cat is in the middle. Fake-CAM hides one pixel and loses {controls[fake_cam_drop]:.1f} %.
-LaFAM, the mean of all channels, is what IS-CAM shows here. A figure is worth what it is worth beside these.
-"""
 
 
 class Tile(NamedTuple):
@@ -171,7 +96,7 @@ def two() -> Drawn:
     seen = asked.analyse(composite())
     maps = [asked.explain(seen, METHOD, target=category) for category in (left, right)]
     maps.append(contrast(asked, seen, METHOD, left, right))
-    titles = left, right, f"{left} − {right}"
+    titles = left, right, f"{left} rather than {right}"
     shares = [on_the_left(found) for found in maps]
     lines = [
         f"{100 * found.probability:.1f} %, {share:.0f} % on the left" for found, share in zip(maps, shares, strict=True)
@@ -323,7 +248,7 @@ def write(folder: Path, names: Iterable[str] = PICTURES) -> dict[str, dict[str, 
 
 def page(said: dict[str, dict[str, Any]]) -> str:
     """The page with its figures."""
-    return TEXT.format(**said)
+    return TEMPLATE.read_text(encoding="utf-8").format(**said)
 
 
 if __name__ == "__main__":

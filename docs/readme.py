@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,36 +31,30 @@ LINK = "?model=photo11&class=church&methods=is-cam&steps=20&engine=exact&example
 SIZE = {"width": 1280, "height": 640}  # of the window
 SHOWN = 800  # pixels across, of the animation
 EVERY = 150  # milliseconds between two looks at the page
-MOST, LEAST = 40, 6  # frames
+MOST = 40  # frames
 FRAME, LAST = 220, 2500  # milliseconds that a frame stands
 
 
-def seen_while_it_sharpens(page: Page, most: int = MOST) -> list[Image.Image]:
+def seen_while_it_sharpens(page: Page) -> Iterator[Image.Image]:
     """What the page shows from the first map on until it is done, without what looks as before."""
     page.locator("[id='map-is-cam'] img").wait_for()
-    frames: list[Image.Image] = []
-    for _ in range(10 * most):
+    before, done = None, False
+    while not done:
         done = page.inner_text("#status .line").startswith("Done")
         shown = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-        shown = shown.resize((SHOWN, round(SHOWN * shown.height / shown.width)), Image.Resampling.LANCZOS)
-        if not frames or not np.array_equal(np.asarray(frames[-1]), np.asarray(shown)):
-            frames.append(shown)
-        if done:
-            break
+        if before is None or np.any(np.asarray(before) != np.asarray(shown)):
+            yield shown.resize((SHOWN, round(SHOWN * shown.height / shown.width)), Image.Resampling.LANCZOS)
+        before = shown
         page.wait_for_timeout(EVERY)
-    return thinned(frames, most)
 
 
-def thinned(frames: Sequence[Image.Image], most: int) -> list[Image.Image]:
+def thinned(frames: Sequence[Image.Image], most: int = MOST) -> list[Image.Image]:
     """So many of the frames at most, evenly chosen, with the first and the last."""
-    if len(frames) <= most:
-        return list(frames)
-    return [frames[round(place)] for place in np.linspace(0, len(frames) - 1, most)]
+    return [frames[round(place)] for place in np.linspace(0, len(frames) - 1, min(most, len(frames)))]
 
 
 def animated(frames: Sequence[Image.Image], file: Path) -> None:
     """The frames in a loop; the last stands long enough to be looked at."""
-    assert all(one.size == other.size for one, other in pairwise(frames))
     stand = [FRAME] * (len(frames) - 1) + [LAST]
     frames[0].save(file, save_all=True, append_images=frames[1:], duration=stand, loop=0, quality=80, method=6)
 
@@ -75,7 +68,7 @@ def sharpen(file: Path) -> None:
         context = chromium.new_context()
         context.set_default_timeout(180_000)
         with visit(context, app, LINK, SIZE) as page:
-            animated(seen_while_it_sharpens(page), file)
+            animated(thinned(list(seen_while_it_sharpens(page))), file)
         chromium.close()
 
 
