@@ -390,6 +390,21 @@ def test_a_link_brings_the_question_back(events: Events, network: StandIn) -> No
     }
 
 
+def test_a_link_brings_its_model_together_with_its_photo(
+    events: Events, network: StandIn, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page tells of the photo as soon as it has it: with another model's name it would ask for another thing."""
+    page, photo = page_of(events), {"path": str(EXAMPLES / "coffee.jpg")}
+    monkeypatch.setattr(bench, "_download", lambda key, progress: None)
+    opened = events.maps.open(visitor(model="resnet18", example="coffee", methods="grad-cam"))
+    brought = next(changed for changed in opened if page.ask["photo"] in changed)
+    assert brought[page.ask["model"]] == "resnet18"
+    (skipped,) = events.maps.new_photo(asked(events, photo, model="resnet18"), visitor())
+    assert skipped == {page.status: gr.skip()}
+    *_, last = opened
+    assert "Done" in str(last[page.status])
+
+
 def test_a_link_may_call_a_class_by_its_name(events: Events, network: StandIn) -> None:
     network.model.find_class = lambda name: CATEGORIES.index(name.lower()) if isinstance(name, str) else name
     state = Watcher(events.maps.open(visitor("ann", **{"class": "Dog", "methods": "grad-cam"}))).finished()
