@@ -398,7 +398,7 @@ def test_a_link_brings_its_model_together_with_its_photo(
     monkeypatch.setattr(bench, "_download", lambda key, progress: None)
     opened = events.maps.open(visitor(model="resnet18", example="coffee", methods="grad-cam"))
     brought = next(changed for changed in opened if page.ask["photo"] in changed)
-    assert brought[page.ask["model"]] == "resnet18"
+    assert (brought[page.ask["model"]], brought[page.ask["layer"]]) == ("resnet18", None)  # no layer of another model
     (skipped,) = events.maps.new_photo(asked(events, photo, model="resnet18"), visitor())
     assert skipped == {page.status: gr.skip()}
     *_, last = opened

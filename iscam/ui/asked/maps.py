@@ -52,8 +52,8 @@ class MapEvents:
         chosen: Updates = {ask[name]: given[name] for name in FROM_A_LINK if name in given}
         if "photo" in given:
             chosen[ask["photo"]] = given["photo"]["path"]
-        if "model" in given:  # with the photo, of which the page tells as soon as it has it
-            chosen[ask["model"]] = question.model
+        if "model" in given:  # with the photo, of which the page tells as soon as it has it; a layer is that of a model
+            chosen |= {ask["model"]: question.model, ask["layer"]: None}
         try:
             yield from self._maps(question, Look(), request, new_choices=True, first=chosen)
         except gr.Error as error:
