@@ -96,7 +96,7 @@ def two() -> Drawn:
     seen = asked.analyse(composite())
     maps = [asked.explain(seen, METHOD, target=category) for category in (left, right)]
     maps.append(contrast(asked, seen, METHOD, left, right))
-    titles = left, right, f"{left} rather than {right}"
+    titles = left, right, "the one, not the other"
     shares = [on_the_left(found) for found in maps]
     lines = [
         f"{100 * found.probability:.1f} %, {share:.0f} % on the left" for found, share in zip(maps, shares, strict=True)
@@ -175,9 +175,8 @@ def models() -> Drawn:
         seen = asked.analyse(example("rocket"))
         found = asked.explain(seen, METHOD, target=category)
         rather = contrast(asked, seen, "grad-cam", category, LIKELY_RIVALS)
-        probability = f"{category}, {100 * found.probability:.1f} %"
-        tiles += [tile(f"{METHODS[METHOD].label}, {key}", probability, seen, found)]
-        tiles += [tile(f"Grad-CAM, not others, {key}", probability, seen, rather)]
+        line = f"{key}: {category}, {100 * found.probability:.1f} %"
+        tiles += [tile(METHODS[METHOD].label, line, seen, found), tile("Grad-CAM, not others", line, seen, rather)]
         said |= {f"category{place}": category, f"p{place}": 100 * found.probability}
     return tiles, said
 

@@ -52,8 +52,6 @@ class MapEvents:
         chosen: Updates = {ask[name]: given[name] for name in FROM_A_LINK if name in given}
         if "photo" in given:
             chosen[ask["photo"]] = given["photo"]["path"]
-        if "model" in given:  # with the photo, of which the page tells as soon as it has it; a layer is that of a model
-            chosen |= {ask["model"]: question.model, ask["layer"]: None}
         try:
             yield from self._maps(question, Look(), request, new_choices=True, first=chosen)
         except gr.Error as error:
@@ -90,6 +88,8 @@ class MapEvents:
             visit.turn = visit.shown = visit.asked = visit.studied = None
             self._desk.worker.release_owner(checks.session(request))
             yield self._updates.cleared("Choose a photo to begin.")
+        elif visit.asked is not None and checks.digest(photo) == visit.asked[0]:
+            yield self._updates.nothing()  # the photo of a link: the page tells of it while its boxes have the model before
         else:
             yield from self._predict(values, request)
 
@@ -122,7 +122,7 @@ class MapEvents:
         desk, visit = self._desk, self._desk.visit(request)
         try:
             question, look = desk.question(values, anew=True), desk.look(values)
-            if visit.asked == question.place[:2]:  # such as the photo of a link, which the page tells of as well
+            if visit.asked == question.place[:2]:
                 yield self._updates.nothing()
                 return
             another = visit.asked is None or visit.asked[0] != question.place[0]
