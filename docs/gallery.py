@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from iscam import METHODS, Analysis, Explainer, Explanation, load_model, refine_
 from iscam.contrast import contrast
 from iscam.project import EXAMPLES
 from iscam.settings import LIKELY_RIVALS, WEIGHTINGS
-from iscam.show import crop_on_photo, draw_map, new_figure, picture_of
+from iscam.show import OPACITY, crop_on_photo, draw_map, new_figure, picture_of
 from iscam.trust import CONTROLS, LABELS, assess, control
 
 PAGE = Path(__file__).with_name("gallery.md")
@@ -32,7 +33,7 @@ STEPS = (1, 5, 10, 50)
 PAIRS = {"photo11": ("cat", "cassette player"), "efficientnet_lite0": ("Egyptian cat", "espresso")}  # left, right
 LAUNCH = {"photo11": "church", "efficientnet_lite0": "missile"}  # what each calls the rocket
 METRICS = ("average-drop", "insertion")
-COLOURS = "turbo"
+COLOURS, PALE = "turbo", 0.65  # the opacity of a contrast
 WIDTH, QUALITY = 2.45, 85  # of a picture in inches; of the JPEG
 
 
@@ -72,11 +73,9 @@ def photo_of(analysis: Analysis, line: str = "") -> Tile:
 
 
 def tile(title: str, line: str, analysis: Analysis, found: Explanation) -> Tile:
-    return Tile(
-        title,
-        line,
-        draw_map(analysis.photo, analysis.crop, found.heatmap, "overlay", COLOURS, signed=found.signed),
-    )
+    opacity = PALE if found.signed else OPACITY  # a contrast is pale where nothing speaks for either
+    drawn = draw_map(analysis.photo, analysis.crop, found.heatmap, "overlay", COLOURS, opacity, found.signed)
+    return Tile(title, line, drawn)
 
 
 def on_the_left(found: Explanation) -> float:
@@ -246,8 +245,9 @@ def write(folder: Path, names: Iterable[str] = PICTURES) -> dict[str, dict[str, 
 
 
 def page(said: dict[str, dict[str, Any]]) -> str:
-    """The page with its figures."""
-    return TEMPLATE.read_text(encoding="utf-8").format(**said)
+    """The page with its figures, its paragraphs filled."""
+    paragraphs = TEMPLATE.read_text(encoding="utf-8").format(**said).strip().split("\n\n")
+    return "\n\n".join(fill(text, 128, break_long_words=False, break_on_hyphens=False) for text in paragraphs) + "\n"
 
 
 if __name__ == "__main__":
