@@ -2,7 +2,7 @@
 
     python -m docs.gallery
 
-The photos are the examples, and two of them side by side; the networks those that come with the project. Four minutes on
+The photos are the examples, and two of them side by side; the networks those that come with the project. Some minutes on
 two cores, nearly all of them for the thousand classes of EfficientNet-Lite0 and for exact maps of many steps.
 """
 
@@ -129,7 +129,7 @@ def steps() -> Drawn:
     """The exact map at several numbers of steps."""
     asked = explainer("photo11", "exact")
     seen = asked.analyse(example("chelsea"))
-    maps = [asked.explain(seen, "is-cam", steps=count) for count in STEPS]
+    maps = [asked.explain(seen, METHOD, steps=count) for count in STEPS]
     off = [float(np.abs(found.heatmap - maps[-1].heatmap).max()) for found in maps]
     tiles = [
         tile(f"{count} step{'s' * (count > 1)}", f"at most {100 * far:.1f} % off the last" if far else "", seen, found)
@@ -218,12 +218,12 @@ PICTURES: dict[str, Callable[[], Drawn]] = {
 }
 
 
-def sheet(tiles: Sequence[Tile], width: float = WIDTH) -> Image.Image:
+def sheet(tiles: Sequence[Tile]) -> Image.Image:
     """Pictures in rows of at most four, or of three if that leaves none alone, titles above and lines below them."""
     columns = next(count for count in (4, 3, 2, 1) if len(tiles) % count == 0)
     rows, shape = len(tiles) // columns, tiles[0].picture
-    height = width * shape.height / shape.width + 0.55
-    figure = new_figure((columns * width, rows * height), dpi=110)
+    height = WIDTH * shape.height / shape.width + 0.55
+    figure = new_figure((columns * WIDTH, rows * height), dpi=110)
     axes = np.ravel(figure.subplots(rows, columns, gridspec_kw={"wspace": 0.04, "hspace": 0.0}))
     figure.subplots_adjust(left=0.01, right=0.99, top=0.99, bottom=0.01)
     for each, place in zip(tiles, axes, strict=True):

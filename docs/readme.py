@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,27 +24,31 @@ from tests.browser.visitor import ARGUMENTS, CHROMIUM, visit
 from tests.serving import running_app
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import FloatRect, Page, ViewportSize
 
 FOLDER = ASSETS / "readme"
 COMPARED, SHARPENING = "compare.jpg", "sharpening.webp"
-LINK = "?model=photo11&class=church&methods=is-cam&steps=20&engine=exact&example=rocket"
-SIZE = {"width": 1280, "height": 640}  # of the window
-SHOWN = 800  # pixels across, of the animation
+LINK = "?model=photo11&class=cat&against=none&methods=is-cam,grad-cam&steps=10&engine=exact&example=chelsea"
+SIZE: ViewportSize = {"width": 1200, "height": 840}
+RIM = 10  # pixels around the answer
 EVERY = 150  # milliseconds between two looks at the page
 MOST = 40  # frames
-FRAME, LAST = 220, 2500  # milliseconds that a frame stands
+FRAME, LAST = 350, 2500  # milliseconds that a frame stands
 
 
 def seen_while_it_sharpens(page: Page) -> Iterator[Image.Image]:
     """What the page shows from the first map on until it is done, without what looks as before."""
-    page.locator("[id='map-is-cam'] img").wait_for()
+    page.locator("#status .line", has_text=re.compile("[1-9][0-9,]* of|Done")).wait_for()
+    answer = page.locator("#answer").bounding_box()
+    assert answer is not None
+    left, top = answer["x"] - RIM, answer["y"] - RIM
+    clip: FloatRect = {"x": left, "y": top, "width": answer["width"] + 2 * RIM, "height": SIZE["height"] - top}
     before, done = None, False
     while not done:
         done = page.inner_text("#status .line").startswith("Done")
-        shown = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        shown = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB")
         if before is None or np.any(np.asarray(before) != np.asarray(shown)):
-            yield shown.resize((SHOWN, round(SHOWN * shown.height / shown.width)), Image.Resampling.LANCZOS)
+            yield shown
         before = shown
         page.wait_for_timeout(EVERY)
 

@@ -54,7 +54,9 @@ def test_the_readmes_options_exist() -> None:
         assert option in text
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/fast-engine.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "docs/fast-engine.md", "docs/gallery.md", "docs/lesson.md"]
+)
 def test_files_that_a_page_names_exist(name: str) -> None:
     page = ROOT / name
     text = page.read_text(encoding="utf-8")
