@@ -390,6 +390,22 @@ def test_a_link_brings_the_question_back(events: Events, network: StandIn) -> No
     }
 
 
+def test_a_link_to_another_model_is_not_lost(
+    events: Events, network: StandIn, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page tells of the link's photo while its boxes still have the model, and the layer, that it has begun with."""
+    page, coffee = page_of(events), {"path": str(EXAMPLES / "coffee.jpg")}
+    monkeypatch.setattr(bench, "_download", lambda key, progress: None)
+    opened = events.maps.open(visitor(model="resnet18", example="coffee", methods="grad-cam"))
+    next(changed for changed in opened if page.ask["photo"] in changed)
+    (skipped,) = events.maps.new_photo(asked(events, coffee, layer="layer2"), visitor())
+    assert skipped == {page.status: gr.skip()}
+    *_, last = opened
+    assert "Done" in str(last[page.status])
+    beside = Watcher(events.maps.new_photo(asked(events, {"path": str(EXAMPLES / "rocket.jpg")}), visitor())).finished()
+    assert "sees" in str(beside[page.status])
+
+
 def test_a_link_may_call_a_class_by_its_name(events: Events, network: StandIn) -> None:
     network.model.find_class = lambda name: CATEGORIES.index(name.lower()) if isinstance(name, str) else name
     state = Watcher(events.maps.open(visitor("ann", **{"class": "Dog", "methods": "grad-cam"}))).finished()

@@ -12,7 +12,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from iscam.engine import HEADS
-from iscam.images import read_photo
+from iscam.images import Photo, read_photo
 from iscam.methods import DEFAULT_METHODS, METHODS
 from iscam.models import DEFAULT_MODEL
 from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS
@@ -67,15 +67,27 @@ def question(
         raise ValueError(f"The engine is one of {', '.join(ENGINES)}.")
     if path not in PATHS or weighting not in WEIGHTINGS:
         raise ValueError(f"The path is one of {', '.join(PATHS)}, the weighting one of {', '.join(WEIGHTINGS)}.")
-    file = photo.get("path") if isinstance(photo, dict) else None
-    if not isinstance(file, str) or not file:
-        raise ValueError("There is no photo: upload one, paste one, or take an example.")
-    read = read_photo(file, allowed=[Path(get_upload_folder()), EXAMPLES])
+    read = _photo(photo)
     chosen = tuple(key for key in METHODS if key in methods)
     if contrast[0] is not None and (general := [key for key in chosen if not METHODS[key].class_specific]):
         raise ValueError(f"{METHODS[general[0]].label} gives the same map for every class: leave it out with rivals.")
     settings = Settings(whole(steps), path, weighting, **_contrast(*contrast))
     return Question(read, row, layer, target, against, chosen, settings, engine, offer.own(row.key))
+
+
+def _photo(photo: Any) -> Photo:
+    file = photo.get("path") if isinstance(photo, dict) else None
+    if not isinstance(file, str) or not file:
+        raise ValueError("There is no photo: upload one, paste one, or take an example.")
+    return read_photo(file, allowed=[Path(get_upload_folder()), EXAMPLES])
+
+
+def digest(photo: Any) -> str | None:
+    """The SHA-256 of a photo in a request; None of one that cannot be read."""
+    try:
+        return _photo(photo).sha256
+    except (ValueError, OSError):
+        return None
 
 
 def own(weights: Any, arch: Any, labels: Any, head: Any) -> Own:

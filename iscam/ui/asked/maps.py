@@ -88,6 +88,8 @@ class MapEvents:
             visit.turn = visit.shown = visit.asked = visit.studied = None
             self._desk.worker.release_owner(checks.session(request))
             yield self._updates.cleared("Choose a photo to begin.")
+        elif visit.asked is not None and checks.digest(photo) == visit.asked[0]:
+            yield self._updates.nothing()  # the photo of a link: the page tells of it while its boxes have the model before
         else:
             yield from self._predict(values, request)
 
@@ -120,7 +122,7 @@ class MapEvents:
         desk, visit = self._desk, self._desk.visit(request)
         try:
             question, look = desk.question(values, anew=True), desk.look(values)
-            if visit.asked == question.place[:2]:  # such as the photo of a link, which the page tells of as well
+            if visit.asked == question.place[:2]:
                 yield self._updates.nothing()
                 return
             another = visit.asked is None or visit.asked[0] != question.place[0]
