@@ -137,6 +137,17 @@ def read_photo(source: str | Path | bytes | Image.Image | Photo, allowed: Sequen
     return Photo(found.image, found.size, name, hashlib.sha256(data).hexdigest(), found.note)
 
 
+def digest_of(source: str | Path, allowed: Sequence[Path] | None = None) -> str:
+    """The SHA-256 of a photo's file, in hexadecimal, as `Photo.sha256`; it is not decoded.
+
+    Raises ValueError, one sentence, as `read_photo` does of a path.
+
+    >>> digest_of("assets/examples/chelsea.jpg") == read_photo("assets/examples/chelsea.jpg").sha256
+    True
+    """
+    return hashlib.sha256(_read_file(Path(source), _printable(Path(source).name), allowed)).hexdigest()
+
+
 def _printable(name: str) -> str:
     """A file name fit for a sentence: quoted, short, and on one line."""
     kept = "".join(letter if letter.isprintable() else "?" for letter in name)

@@ -12,7 +12,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from iscam.engine import HEADS
-from iscam.images import Photo, read_photo
+from iscam.images import digest_of, read_photo
 from iscam.methods import DEFAULT_METHODS, METHODS
 from iscam.models import DEFAULT_MODEL
 from iscam.path import DEFAULT_STEPS, MAX_STEPS, PATHS
@@ -67,7 +67,7 @@ def question(
         raise ValueError(f"The engine is one of {', '.join(ENGINES)}.")
     if path not in PATHS or weighting not in WEIGHTINGS:
         raise ValueError(f"The path is one of {', '.join(PATHS)}, the weighting one of {', '.join(WEIGHTINGS)}.")
-    read = _photo(photo)
+    read = read_photo(_file(photo), allowed=_may_be_read())
     chosen = tuple(key for key in METHODS if key in methods)
     if contrast[0] is not None and (general := [key for key in chosen if not METHODS[key].class_specific]):
         raise ValueError(f"{METHODS[general[0]].label} gives the same map for every class: leave it out with rivals.")
@@ -75,18 +75,22 @@ def question(
     return Question(read, row, layer, target, against, chosen, settings, engine, offer.own(row.key))
 
 
-def _photo(photo: Any) -> Photo:
+def _file(photo: Any) -> str:
     file = photo.get("path") if isinstance(photo, dict) else None
     if not isinstance(file, str) or not file:
         raise ValueError("There is no photo: upload one, paste one, or take an example.")
-    return read_photo(file, allowed=[Path(get_upload_folder()), EXAMPLES])
+    return file
+
+
+def _may_be_read() -> list[Path]:
+    return [Path(get_upload_folder()), EXAMPLES]
 
 
 def digest(photo: Any) -> str | None:
-    """The SHA-256 of a photo in a request; None of one that cannot be read."""
+    """The SHA-256 of a photo in a request, which is not decoded; None of one that cannot be read."""
     try:
-        return _photo(photo).sha256
-    except (ValueError, OSError):
+        return digest_of(_file(photo), allowed=_may_be_read())
+    except ValueError:
         return None
 
 
