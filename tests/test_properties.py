@@ -186,7 +186,7 @@ def test_names_are_shown_as_words_and_never_as_markup(name: str) -> None:
         html.status(name): ["div"],
         html.empty_card(name, name): ["figure", "div", "figcaption", "strong", "p"],
         html.predictions([Prediction(0, name, 0.5)], "photo11"): ["table", "caption", "tr", "th", "td", "span", "td"],
-        html.heading(name): ["h3"],
+        html.heading(name): ["h2"],
     }
     for piece, tags in pieces.items():
         reader = Reader()
