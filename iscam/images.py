@@ -125,7 +125,7 @@ def read_photo(source: str | Path | bytes | Image.Image | Photo, allowed: Sequen
         name, shown, data = "photo", "The photo", source
     elif isinstance(source, (str, Path)):
         name = Path(source).name or "photo"
-        shown = _printable(name)
+        shown = _quoted(name)
         data = _read_file(Path(source), shown, allowed)
     else:
         raise ValueError("No photo was given: pass a path, the bytes of a file or a PIL image.")
@@ -145,12 +145,21 @@ def digest_of(source: str | Path, allowed: Sequence[Path] | None = None) -> str:
     >>> digest_of("assets/examples/chelsea.jpg") == read_photo("assets/examples/chelsea.jpg").sha256
     True
     """
-    return hashlib.sha256(_read_file(Path(source), _printable(Path(source).name), allowed)).hexdigest()
+    return hashlib.sha256(_read_file(Path(source), _quoted(Path(source).name), allowed)).hexdigest()
 
 
-def _printable(name: str) -> str:
+def one_line(text: str) -> str:
+    """Text fit to be shown: names of files and classes may hold line breaks, control codes, or no Unicode at all.
+
+    >>> one_line("cat.jpg\\n")
+    'cat.jpg?'
+    """
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _quoted(name: str) -> str:
     """A file name fit for a sentence: quoted, short, and on one line."""
-    kept = "".join(letter if letter.isprintable() else "?" for letter in name)
+    kept = one_line(name)
     return f'"{kept}"' if len(kept) <= 60 else f'"{kept[:57]}..."'
 
 

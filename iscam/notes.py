@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
-    from iscam.results import Explanation
+    from iscam.results import Explanation, Prediction
 
 DISAGREE = 0.5  # correlation of two maps below which they disagree
 DOUBTFUL_PROBABILITY = 0.05  # of a class, below which its map is no evidence
@@ -73,6 +73,14 @@ def agreement(correlations: Mapping[tuple[str, str], float]) -> str:
         "The two maps disagree" if len(correlations) == 1 else f"{low} of {len(correlations)} pairs of maps disagree"
     )
     return f"{pairs}, most of all {one} and {other} (correlation {least:.2f}): do not trust one of them alone."
+
+
+def rather_than(rivals: Sequence[Prediction]) -> str:
+    """What a class is held against, by the first of it: "rather than dog and 2 more"; empty of a class as such."""
+    if not rivals:
+        return ""
+    more = len(rivals) - 1
+    return f"rather than {rivals[0].category}" + (f" and {more} more" if more else "")
 
 
 def place(heatmap: npt.NDArray[np.float32]) -> str:

@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from iscam import show
 from iscam.contrast import contrast, contrasting
+from iscam.images import one_line
 from iscam.methods import METHODS
 
-from .files import one_line
 from .gathered import gathering
 from .photos import each_photo, settings_of
 

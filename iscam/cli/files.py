@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iscam import evaluation
+from iscam.images import one_line
 from iscam.notes import trouble_of
 
 
@@ -56,11 +57,6 @@ def make_folder(folder: Path, option: str = "--out") -> None:
         raise OSError(f"{folder} is a file: name a folder with {option}.") from error
     except OSError as error:
         raise OSError(f"Nothing can be written into {folder} ({error.strerror}): name another {option}.") from error
-
-
-def one_line(text: str) -> str:
-    """Text fit for a terminal: names of files and classes may hold line breaks, control codes, or no Unicode at all."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def sentence_of(error: Exception) -> str:

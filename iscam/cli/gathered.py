@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iscam import show
+from iscam.images import one_line
 
-from .files import make_folder, one_line
+from .files import make_folder
 
 if TYPE_CHECKING:
     from iscam import Explanation

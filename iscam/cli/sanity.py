@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iscam import show, trust
+from iscam.images import one_line
 from iscam.methods import METHODS
 from iscam.settings import Settings
 
-from .files import one_line
 from .photos import each_photo, settings_of
 
 if TYPE_CHECKING:

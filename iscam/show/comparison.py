@@ -11,6 +11,7 @@ from PIL import Image
 
 from iscam.images import Photo
 from iscam.methods import METHODS
+from iscam.notes import rather_than
 from iscam.results import Explanation, Ground
 
 from .render import COLOUR_MAPS, OPACITY, SIGNED_COLOURS, Box, crop_on_photo, draw_map, encoded, new_figure, picture_of
@@ -84,20 +85,12 @@ def comparison_figure(
 def _caption(explanation: Explanation) -> str:
     lines = [
         f"{explanation.category}, {100 * explanation.probability:.1f} %",
-        *_rather_than(explanation),
+        *_wrapped(rather_than(explanation.rivals)),
         f"{explanation.seconds:.1f} s, {explanation.forward_passes:,} pass{'' if explanation.forward_passes == 1 else 'es'}"
         + (f", within {100 * explanation.estimated_error:.1f} % of exact" if explanation.estimated_error else "")
         + ("" if explanation.complete else ", stopped"),
     ]
     return "\n".join([*lines, *_wrapped(explanation.note)])
-
-
-def _rather_than(explanation: Explanation) -> list[str]:
-    """What a class is held against, in a line; none of a class as such."""
-    if not explanation.rivals:
-        return []
-    first, more = explanation.rivals[0].category, len(explanation.rivals) - 1
-    return _wrapped(f"rather than {first}" + (f" and {more} more" if more else ""))
 
 
 def _wrapped(note: str, width: int = 52) -> list[str]:

@@ -20,6 +20,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from iscam.images import one_line
 from iscam.project import __version__
 from iscam.results import Explanation, Subject
 
@@ -234,12 +235,7 @@ def _write_all(folder: Path, stem: str, contents: Sequence[bytes]) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def printable(text: str) -> str:
-    """Text on one line, of letters that can be shown."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
 def _heading(name: str) -> str:
     """A name short enough for a title, on one line, of letters that can be drawn."""
-    kept = printable(name)
+    kept = one_line(name)
     return kept if len(kept) <= TITLE_LETTERS else f"{kept[: TITLE_LETTERS - 1]}…"

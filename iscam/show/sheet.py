@@ -19,12 +19,13 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from iscam.images import one_line
 from iscam.methods import METHODS
-from iscam.notes import DISAGREE, agreement, correlations, lies
+from iscam.notes import DISAGREE, agreement, correlations, lies, rather_than
 from iscam.project import ASSETS
 from iscam.results import Explanation, Subject
 
-from .export import printable, whole
+from .export import whole
 from .render import colour_bar, crop_on_photo, draw_map, encoded
 
 LONGEST = 176  # pixels of a picture's longer side
@@ -103,7 +104,7 @@ class Sheet:
         self._network = f"{subject.spec.label}, layer {subject.layer}"
         self._signs |= {explanation.signed for explanation in maps}
         self._known.update(facts)
-        self._classes[printable(explanations[0].category)] += 1
+        self._classes[one_line(explanations[0].category)] += 1
         self._disagreeing += facts.get("agreement", 1) < DISAGREE
 
     def miss(self, name: str, sentence: str) -> None:
@@ -221,8 +222,7 @@ def _said(subject: Subject, explanations: Sequence[Explanation], maps: Sequence[
     elif top.index != first.index:
         lines.append(f"<p>Most probable: {_text(top.category)} {100 * top.probability:.1f} %</p>")
     if rivals := explanations[0].rivals:
-        more = f" and {len(rivals) - 1} more" if len(rivals) > 1 else ""
-        lines.append(f"<p>Rather than {_text(rivals[0].category)}{more}</p>")
+        lines.append(f"<p>{_text(rather_than(rivals))}</p>")
     if pairs := correlations(explanations):
         warning = ' class="warning"' if min(pairs.values()) < DISAGREE else ""
         lines.append(f"<p{warning}>{_text(agreement(pairs))}</p>")
@@ -279,7 +279,7 @@ def _counted(photos: int) -> str:
 
 def _text(value: str) -> str:
     """Text that no file's or class's name can get out of."""
-    return escape(printable(value))
+    return escape(one_line(value))
 
 
 def _encoded(text: str) -> bytes:
