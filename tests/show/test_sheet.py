@@ -6,6 +6,7 @@ import base64
 import hashlib
 import shutil
 import tempfile
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from iscam import Prediction
 from iscam.show import new_sheet
 from iscam.show.sheet import FEW, LONGEST, Sheet
 from tests.show.sheets import EVIL, STEPS, pair, subject, written
@@ -88,6 +90,16 @@ def test_cards_stand_as_given_and_say_what_they_are_sorted_by(file: Path) -> Non
     alts = [found["alt"] or "" for found in page.of("img")]
     assert sum("IS-CAM map for cat: strongest at the" in alt for alt in alts) == 2
     assert len(alts) == 3 * 3 + 1 and all(alts)
+
+
+@pytest.mark.parametrize(("rivals", "said"), [(0, ""), (1, "rather than dog"), (3, "rather than dog and 2 more")])
+def test_a_card_says_what_its_class_is_held_against(tmp_path: Path, rivals: int, said: str) -> None:
+    seen = subject()
+    held = [replace(each, rivals=(Prediction(2, "dog", 0.1),) * rivals) for each in pair(seen, 1.0, None)]
+    with new_sheet(tmp_path, STEPS) as sheet:
+        sheet.add("a.jpg", seen, held)
+        sheet.write(tmp_path / "sheet.html")
+    assert [text for text in Read(tmp_path / "sheet.html").texts["p"] if "rather" in text] == ([said] if said else [])
 
 
 def test_what_no_card_says_cannot_be_sorted_by(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 
+from iscam.images import read_photo
 from iscam.ui.asked import checks
 from iscam.ui.done import faithfulness
 from iscam.ui.done.opening import PHOTO
@@ -52,6 +53,14 @@ from tests.ui.stand_in import LOOK, OFFER
 def test_wrong_settings_are_refused_in_one_sentence(wrong: dict[str, Any], photo: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"^[A-Z].*\.$"):
         checks.question(OFFER, photo, **{"model": "photo11"} | wrong)
+
+
+def test_a_photo_is_known_by_its_file_only_where_it_may_be_read(photo: dict[str, str], tmp_path: Path) -> None:
+    """Else one could ask of any file of the server whether it is a certain one."""
+    elsewhere = shutil.copy(photo["path"], tmp_path / "elsewhere.png")
+    assert checks.digest(photo) == read_photo(photo["path"]).sha256
+    assert checks.digest({"path": str(elsewhere)}) is None
+    assert [checks.digest(none) for none in (None, {}, {"path": 7}, {"path": "nothing"})] == [None] * 4
 
 
 def test_right_settings_become_a_question(photo: dict[str, str]) -> None:
