@@ -378,6 +378,14 @@ def test_tries_that_a_busy_machine_has_spoilt_are_made_up_for() -> None:
     assert set(chosen[-50:]) == {8}
 
 
+def test_a_quick_batch_decides_nothing() -> None:
+    """Of many small batches a few are quick by luck, whatever they take on the whole."""
+    batches = itertools.count()
+    took = {1: 3e-3, 4: 2e-3, 8: 4e-3, 16: 5e-3}
+    _, chosen = paced(lambda rows: 1e-3 if rows == 1 and next(batches) % 8 == 1 else took[rows], 400)
+    assert chosen[-200:].count(4) > 190
+
+
 @pytest.mark.parametrize("last", SIZES["cpu"][:-1])
 def test_no_batch_is_tried_that_would_take_too_long(last: int) -> None:
     """A size waits while it would exceed BATCH_SECONDS at the time per row that is known; the smallest always runs."""
