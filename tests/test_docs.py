@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from docs import fast_engine, models
+from iscam import cli
 from iscam.methods import METHODS
 from iscam.models.table import MODELS
 from iscam.project import EXAMPLES
@@ -105,6 +107,47 @@ PAGES = sorted(
     for places in ("*.md", "llms.txt", "docs/**/*.md", "assets/**/*.md")
     for path in ROOT.glob(places)
 )
+
+
+BLOCKS = [
+    (str(name), code)
+    for name in PAGES
+    for code in re.findall(r"^ *```\w*\n(.*?)^ *```$", page(str(name)), re.DOTALL | re.MULTILINE)
+]
+RUN = {  # what is run as it stands, by which test of the page
+    "import iscam": "tests/test_docs.py",
+    "import torchvision": "tests/test_docs.py",
+    "from iscam.trust import assess, control": "tests/test_docs.py",
+    "from gradio_client import Client, handle_file": "tests/ui/test_http.py",
+    "FILE=$(curl": "tests/ui/test_http.py",
+}
+NOT_RUN = {  # and why
+    "make demo": "it sets up an environment for app.py, which tests/serving.py starts",
+    "make test": "it sets up an environment for the tests, of which this is one",
+    "@article{": "a citation",
+    "heading, level 1": "what is read, not what is run",
+    'import { readFile } from "node:fs/promises";': "Node is not among what the tests need: its arguments are compared",
+    "model = iscam.adopt(network, input_size=224": "the network is the reader's own",
+    "python -m iscam.models.bundled.": "the photos lie elsewhere: tests/models/test_bundled.py runs it with a few",
+    ".venv/bin/hf ": "it makes a Space of the reader's own",
+    "mkdir space && git archive HEAD": "it uploads to that Space: tests/rehearsal runs what is uploaded",
+}
+
+
+@pytest.mark.parametrize(("name", "code"), BLOCKS, ids=[name for name, _ in BLOCKS])
+def test_every_block_is_run_or_said_not_to_be(name: str, code: str) -> None:
+    """Of the command line, which is told by what it takes for minutes or hours: every line is one that it takes."""
+    if loop := re.match(r"for (\w+) in (\w+) .*; do\n(.*)\ndone$", code.strip(), re.DOTALL):
+        code = loop[3].replace(f"${loop[1]}", loop[2])  # as it runs for the first
+    first, *_ = lines = [line.strip() for line in code.strip().splitlines()]
+    if re.match(r"(python|torchrun .*) -m iscam ", first):
+        for line in lines:
+            program, said = line.split(" -m iscam ")
+            assert program in ("python", "torchrun --nproc-per-node 2")
+            assert cli.make_parser().parse_args(shlex.split(said)).command == said.split()[0]
+    else:
+        (known,) = [begin for begin in (*RUN, *NOT_RUN) if first.startswith(begin)]
+        assert known in NOT_RUN or name in page(RUN[known])  # the test reads it there
 
 
 @pytest.mark.parametrize("name", PAGES, ids=str)
