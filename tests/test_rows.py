@@ -1,4 +1,4 @@
-"""A new method or metric is a function and a row: nothing else has to know of it."""
+"""A new method or metric is a function and a row, a new model a row: nothing else has to know of it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from iscam import METHODS, Explainer, LoadedModel
+from iscam import METHODS, Explainer, LoadedModel, cli
 from iscam.__main__ import main
 from iscam.engine import Passes, Probe
 from iscam.methods import Evidence, Method
+from iscam.models import MODELS, load_untrained
+from iscam.models.table import ModelSpec
 from iscam.settings import DEFAULT_SETTINGS, Settings
 from iscam.trust import METRICS
 from iscam.trust.curves import Curve
@@ -184,3 +186,21 @@ def test_a_metric_of_ones_own_is_measured_written_and_summed_up(
     assert float(rows["cam"]["dimming"]) == pytest.approx((p[0] / 2 + sum(p[1:4]) + p[4] / 2) / 4, abs=1e-4)
     said = capsys.readouterr().out
     assert "| method | Brightness % ↓ | Dimming % ↓ |" in said and "as 4 says" in said
+
+
+def test_a_model_of_ones_own_is_listed_taken_and_explained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its row alone, which names a builder of torchvision; by CAM too, as the row has the layer before the head."""
+    row = ModelSpec("shufflenet_v2_x0_5", "ShuffleNet", "conv5", {"conv5": (7, 7), "stage3": (14, 14)}, "conv5")
+    monkeypatch.setitem(MODELS, row.key, row)
+    assert main(["models", "--json"]) == 0
+    (listed,) = [each for each in json.loads(capsys.readouterr().out) if each["key"] == row.key]
+    assert listed["layers"] == {"conv5": [7, 7], "stage3": [14, 14]} and set(listed["methods"]) == set(METHODS)
+    assert cli.make_parser().parse_args(["explain", "photo.jpg", "--model", row.key]).model == row.key
+    explainer = Explainer(load_untrained(row, "cpu"))
+    for layer, size in row.layers.items():
+        analysis = explainer.analyse(CHELSEA, layer)
+        assert explainer.explain(analysis, "grad-cam").raw.shape == size
+    assert explainer.refusal("cam") is None
+    assert explainer.refusal("cam", "stage3") is not None
