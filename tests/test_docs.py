@@ -63,12 +63,11 @@ def test_the_readme_is_short_and_comes_to_the_point() -> None:
     assert [head for head in heads if head in asked] == asked
 
 
+TOGETHER = ("README.md", "docs/library.md")  # whose Python is run as one program
+
+
 def test_python_of_the_readme_and_of_the_library_runs() -> None:
-    blocks = [
-        block
-        for name in ("README.md", "docs/library.md")
-        for block in re.findall(r"```python\n(.*?)```", page(name), re.S)
-    ]
+    blocks = [block for name in TOGETHER for block in re.findall(r"```python\n(.*?)```", page(name), re.S)]
     assert len(blocks) > 3
     answer = subprocess.run([sys.executable, "-c", "\n".join(blocks)], capture_output=True, text=True, cwd=ROOT)
     assert answer.returncode == 0, answer.stderr
@@ -114,12 +113,12 @@ BLOCKS = [
     for name in PAGES
     for code in re.findall(r"^ *```\w*\n(.*?)^ *```$", page(str(name)), re.DOTALL | re.MULTILINE)
 ]
-RUN = {  # what is run as it stands, by which test of the page
-    "import iscam": "tests/test_docs.py",
-    "import torchvision": "tests/test_docs.py",
-    "from iscam.trust import assess, control": "tests/test_docs.py",
-    "from gradio_client import Client, handle_file": "tests/ui/test_http.py",
-    "FILE=$(curl": "tests/ui/test_http.py",
+RUN = {  # how a block begins that is run as it stands, and on which pages
+    "import iscam": (*TOGETHER, "llms.txt"),
+    "import torchvision": TOGETHER,
+    "from iscam.trust import assess, control": TOGETHER,
+    "from gradio_client import Client, handle_file": ("docs/endpoint.md",),  # by tests/ui/test_http.py, as are these:
+    "FILE=$(curl": ("docs/endpoint.md", "llms.txt"),
 }
 NOT_RUN = {  # and why
     "make demo": "it sets up an environment for app.py, which tests/serving.py starts",
@@ -147,7 +146,12 @@ def test_every_block_is_run_or_said_not_to_be(name: str, code: str) -> None:
             assert cli.make_parser().parse_args(shlex.split(said)).command == said.split()[0]
     else:
         (known,) = [begin for begin in (*RUN, *NOT_RUN) if first.startswith(begin)]
-        assert known in NOT_RUN or name in page(RUN[known])  # the test reads it there
+        assert known in NOT_RUN or name in RUN[known]
+
+
+def test_nothing_is_said_of_blocks_that_are_gone() -> None:
+    begun = [begin for begin in (*RUN, *NOT_RUN) if any(code.strip().startswith(begin) for _, code in BLOCKS)]
+    assert begun == [*RUN, *NOT_RUN]
 
 
 @pytest.mark.parametrize("name", PAGES, ids=str)

@@ -16,19 +16,18 @@ class Pace:
     """How many rows go into the next batch: the size that takes the least time per row, of those that fit in time.
 
     Every size is tried on the work itself, and again each time twice as much work has been done, because a busy machine may
-    have spoilt a try. A quarter of a size's recent batches were quicker than what it is taken to need.
+    have spoilt a try. At most a quarter of a size's recent batches were quicker than what it is taken to need.
     """
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self._sizes = tuple(sizes)
         self._recent: dict[int, deque[float]] = {}  # seconds per row, by size
-        self._needed: dict[int, float] = {}  # of them, what a row is taken to need
         self._tries = dict.fromkeys(self._sizes, 0)
 
     @property
     def seconds_per_row(self) -> float:
         """Of the best size so far; infinite before the first batch."""
-        return min(self._needed.values(), default=float("inf"))
+        return min(map(self._needed, self._recent), default=float("inf"))
 
     def rows(self, left: int) -> int:
         """The next batch's rows, when `left` rows are left to run."""
@@ -38,11 +37,16 @@ class Pace:
         for size in (smallest, *in_time):
             if self._tries[size] < tries:
                 return size
-        return min((smallest, *in_time), key=self._needed.__getitem__)
+        return min((smallest, *in_time), key=self._needed)
 
     def _expected(self, size: int) -> float:
         """Seconds per row in batches of that size, which are taken to gain nothing before they have been tried."""
-        return self._needed[size] if self._tries[size] >= TRIES else self.seconds_per_row
+        return self._needed(size) if self._tries[size] >= TRIES else self.seconds_per_row
+
+    def _needed(self, size: int) -> float:
+        """Seconds per row that batches of a size take, of which there have been some."""
+        recent = sorted(self._recent[size])
+        return recent[(len(recent) - 1) // 4]
 
     def shrink(self, rows: int) -> bool:
         """A batch of so many rows has found no memory: smaller ones from now on; whether there are any."""
@@ -55,6 +59,4 @@ class Pace:
         """Take note of a batch."""
         if rows in self._tries:
             self._tries[rows] += 1
-            recent = self._recent.setdefault(rows, deque(maxlen=RECENT))
-            recent.append(seconds / rows)
-            self._needed[rows] = sorted(recent)[(len(recent) - 1) // 4]
+            self._recent.setdefault(rows, deque(maxlen=RECENT)).append(seconds / rows)
