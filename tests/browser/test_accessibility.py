@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.reading import BLOCK, DOCUMENT, reading, without_numbers
-from tests.browser.visitor import DESK, PHONE, open_tab, set_steps, visit, wait_for_status
+from tests.browser.visitor import ALL_LINES, DESK, PHONE, open_tab, set_steps, visit, wait_for_status
 from tests.serving import Served
 
 if TYPE_CHECKING:
@@ -215,6 +215,8 @@ def test_every_tab_is_for_everybody(size: ViewportSize, browser: BrowserContext,
                 page.locator(f"{filled[name]} img").first.wait_for()
             if name == "Integration":  # a plot is a picture with a name, not hundreds of points
                 page.get_by_role("img", name="Class probability along the path").wait_for()
+            if name == "Faithfulness":  # its table grows; one that took the place of another has not been come to
+                page.wait_for_function(ALL_LINES)
             wait_for_status(page, "^(An example|Done)")
             wide[name] = page.evaluate("document.documentElement.scrollWidth") - size["width"]
             for theme in ("dark", "light"):

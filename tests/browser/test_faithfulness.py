@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from iscam.trust.controls import CONTROLS, LABELS
-from tests.browser.visitor import METHODS, choose, export, open_tab, press, visit, wait_for_status, wait_for_toast
+from tests.browser.visitor import (
+    ALL_LINES,
+    METHODS,
+    choose,
+    export,
+    open_tab,
+    press,
+    visit,
+    wait_for_status,
+    wait_for_toast,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
@@ -21,8 +31,6 @@ ROWS = [*(LABELS[key] for key in METHODS), *(f"{row.label} control" for row in C
 ALL_ROWS = f"document.querySelectorAll('#trust tr').length === {1 + len(ROWS)}"
 ALL_IN_THE_BOX = f"""[...document.querySelectorAll('#trust td:last-child')]
     .filter(cell => cell.innerText.trim() === '100.0').length === {len(ROWS)}"""
-LINES = "document.querySelectorAll('#curve-{0} .mark-line path').length"
-ALL_LINES = f"{LINES.format('deletion')} === {len(ROWS)} && {LINES.format('insertion')} === {len(ROWS)}"
 OF_CONTROLS = ROWS[len(METHODS) :]
 
 
