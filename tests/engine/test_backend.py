@@ -326,10 +326,14 @@ def test_a_batch_that_finds_no_memory_is_run_in_smaller_ones(streams: int, batch
     images, network = torch.randn(70, 3, 2, 2), Hungry(3)
     backend = Backend(network, batch=batch)
     backend._streams, backend._crowd, backend._separable = streams, Crowd(streams), True
-    assert_same_logits(backend.logits(images), plain(network.fc, images.flatten(1)))
-    network.rows.clear()
-    assert_same_logits(backend.logits(images), plain(network.fc, images.flatten(1)))
-    assert max(network.rows) <= 3 and sum(network.rows) == 70
+    refused: list[set[int]] = []  # sizes, by call: which of them there is time for depends on the machine
+    for _ in range(2):
+        network.rows.clear()
+        assert_same_logits(backend.logits(images), plain(network.fc, images.flatten(1)))
+        assert sum(rows for rows in network.rows if rows <= 3) == 70
+        refused.append({rows for rows in network.rows if rows > 3})
+        assert all(network.rows.count(rows) <= streams + 1 for rows in refused[-1])  # as many as are on their way
+    assert refused[0].isdisjoint(refused[1]) and (batch is None or refused[0])
     network.most = 0
     with pytest.raises(RuntimeError, match="allocate memory"):
         backend.logits(images)
