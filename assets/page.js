@@ -64,6 +64,23 @@ words => {
     const drawn = { subtree: true, childList: true, attributeFilter: ["src", "aria-label", "aria-selected"] };
     new MutationObserver(changed).observe(document.body, drawn);
 
+    // As if it had been typed
+    const say = (field, text) => {
+        field.value = text;
+        field.dispatchEvent(new Event("input", { bubbles: true }));
+        setTimeout(() => field.dispatchEvent(new KeyboardEvent("keypress", { key: "Enter", bubbles: true })), 50);
+    };
+
+    // A photo among several becomes that of the page, which shows it in its first tab
+    document.addEventListener("click", event => {
+        const button = event.target.closest("button.take");
+        if (!button) return;
+        say(document.querySelector("#take textarea, #take input"), button.value);
+        const first = document.querySelector("#tabs [role=tab]");
+        first.click();
+        first.focus();
+    });
+
     // A picture fills the screen, and goes back
     document.addEventListener("click", event => {
         const button = event.target.closest(".enlarge");
@@ -101,8 +118,6 @@ words => {
         start = null;
         const field = document.querySelector("#box textarea, #box input");
         const large = right - left >= 1 && bottom - top >= 1; // a mere click takes the box away
-        field.value = large ? [left, top, right, bottom].map(value => value.toFixed(1)).join(", ") : "";
-        field.dispatchEvent(new Event("input", { bubbles: true }));
-        setTimeout(() => field.dispatchEvent(new KeyboardEvent("keypress", { key: "Enter", bubbles: true })), 50);
+        say(field, large ? [left, top, right, bottom].map(value => value.toFixed(1)).join(", ") : "");
     });
 }

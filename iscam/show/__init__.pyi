@@ -11,6 +11,9 @@ from .export import write_whole as write_whole
 from .export import zipped as zipped
 from .integrated import Integration as Integration
 from .integration import integrate as integrate
+from .order import ORDERS as ORDERS
+from .order import facts as facts
+from .order import in_order as in_order
 from .render import CELLS as CELLS
 from .render import COLOUR_MAPS as COLOUR_MAPS
 from .render import OPACITY as OPACITY

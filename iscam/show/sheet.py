@@ -26,21 +26,13 @@ from iscam.project import ASSETS
 from iscam.results import Explanation, Subject
 
 from .export import whole
+from .order import ORDERS, facts, specific
 from .render import colour_bar, crop_on_photo, draw_map, encoded
 
 LONGEST = 176  # pixels of a picture's longer side
 QUALITY = 72
 FEW = 10  # photos that could not be read, up to which they are listed without being asked for
-ORDERS = {  # what a card says of itself, and a sign -> how it is called
-    "": "as they were given",
-    "probability 1": "least confident first",
-    "probability -1": "most confident first",
-    "agreement 1": "maps disagree most first",
-    "agreement -1": "maps agree most first",
-    "specificity 1": "least specific to the class first",
-    "specificity -1": "most specific to the class first",
-    "name 1": "by name",
-}
+SORTED = ORDERS | {"name 1": "by name"}
 
 
 @contextmanager
@@ -98,14 +90,14 @@ class Sheet:
             OSError: there is no room for it on the disk.
         """
         maps = [*explanations, *([] if contrast is None else [contrast])]
-        facts = _facts(explanations)
-        self._cards.write(_encoded(_card(name, subject, explanations, maps, facts, figure)))
-        self._specific = METHODS[_specific(explanations).method].label
+        known = facts(explanations)
+        self._cards.write(_encoded(_card(name, subject, explanations, maps, known, figure)))
+        self._specific = METHODS[specific(explanations).method].label
         self._network = f"{subject.spec.label}, layer {subject.layer}"
         self._signs |= {explanation.signed for explanation in maps}
-        self._known.update(facts)
+        self._known.update(known)
         self._classes[one_line(explanations[0].category)] += 1
-        self._disagreeing += facts.get("agreement", 1) < DISAGREE
+        self._disagreeing += known.get("agreement", 1) < DISAGREE
 
     def miss(self, name: str, sentence: str) -> None:
         """A photo that has no maps, and why."""
@@ -153,7 +145,7 @@ class Sheet:
 
     def _tools(self) -> str:
         """What sorts and filters, shown if the script runs; of what no card says, nothing can be sorted by."""
-        orders = [(key, name) for key, name in ORDERS.items() if key.partition(" ")[0] in ("", "name", *self._known)]
+        orders = [(key, name) for key, name in SORTED.items() if key.partition(" ")[0] in ("", "name", *self._known)]
         classes = [(name, f"{name} ({count})") for name, count in sorted(self._classes.items())]
         return (
             '<div id="tools" role="search" hidden>'
@@ -164,29 +156,12 @@ class Sheet:
         )
 
 
-def _facts(explanations: Sequence[Explanation]) -> dict[str, float]:
-    """By what a photo is sorted: the probability of its class, the least correlation of two maps, and how far the first map
-    that can depend on the class does; without those that are not known."""
-    pairs = correlations(explanations)
-    facts = {
-        "probability": explanations[0].probability,
-        "agreement": min(pairs.values(), default=None),
-        "specificity": _specific(explanations).specificity,
-    }
-    return {key: value for key, value in facts.items() if value is not None}
-
-
-def _specific(explanations: Sequence[Explanation]) -> Explanation:
-    """The first map that can depend on the class; the first of all if none can."""
-    return next((each for each in explanations if METHODS[each.method].class_specific), explanations[0])
-
-
 def _card(
     name: str,
     subject: Subject,
     explanations: Sequence[Explanation],
     maps: Sequence[Explanation],
-    facts: Mapping[str, float],
+    known: Mapping[str, float],
     figure: str,
 ) -> str:
     first, photo = explanations[0], subject.photo.reduced(LONGEST)
@@ -201,7 +176,7 @@ def _card(
         more = "" if specificity is None else f"specificity {specificity:.2f}"
         drawn = draw_map(photo, subject.crop, explanation.heatmap, signed=explanation.signed)
         pictures.append(_figure(title, drawn, f"{title} map for {first.category}: {lies(explanation.heatmap)}", more))
-    values = "".join(f' data-{key}="{value:.6f}"' for key, value in facts.items())
+    values = "".join(f' data-{key}="{value:.6f}"' for key, value in known.items())
     return (
         f'<article data-name="{_text(name)}" data-category="{_text(first.category)}"{values}>'
         f'<div class="words"><h2>{_text(name)}</h2>{_said(subject, explanations, maps)}'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .asked.pack import offered
+from .asked.several import STUDY as OF_SEVERAL
 from .asked.tab import Tab, Tabs
 from .done import classes as of_classes
 from .done import faithfulness as of_faithfulness
@@ -10,7 +11,7 @@ from .done import integration as of_integration
 from .done import layers as of_layers
 from .done import models as of_models
 from .done import trial as of_trial
-from .seen import about, classes, compare, export, faithfulness, integration, layers, models, trial
+from .seen import about, classes, compare, export, faithfulness, integration, layers, models, several, trial
 
 TABS: Tabs = {
     "compare": Tab(compare.FACE),
@@ -18,6 +19,7 @@ TABS: Tabs = {
     "integration": Tab(integration.FACE, of_integration.STUDY),
     "layers": Tab(layers.FACE, of_layers.STUDY),
     "models": Tab(models.FACE, of_models.STUDY),
+    "several": Tab(several.FACE, OF_SEVERAL),
     "faithfulness": Tab(faithfulness.FACE, of_faithfulness.STUDY),
     "test": Tab(trial.FACE, of_trial.STUDY),
     "export": Tab(export.FACE, at_once=offered),

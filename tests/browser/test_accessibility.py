@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from iscam.project import EXAMPLES
 from tests.browser.reading import BLOCK, DOCUMENT, reading, without_numbers
 from tests.browser.visitor import ALL_LINES, DESK, PHONE, open_tab, set_steps, visit, wait_for_status
 from tests.serving import Served
@@ -14,7 +15,18 @@ if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page, ViewportSize
 
 pytestmark = pytest.mark.browser
-TABS = ["Compare", "Classes", "Integration", "Layers", "Models", "Faithfulness", "Test it", "Export", "About"]
+TABS = [
+    "Compare",
+    "Classes",
+    "Integration",
+    "Layers",
+    "Models",
+    "Several",
+    "Faithfulness",
+    "Test it",
+    "Export",
+    "About",
+]
 NO_TRANSITIONS = "* { transition: none !important }"
 
 
@@ -202,6 +214,7 @@ def test_every_tab_is_for_everybody(size: ViewportSize, browser: BrowserContext,
         "Classes": "#classes",
         "Integration": "#film",
         "Layers": "#layers",
+        "Several": "#several",
         "Test it": "#trial",
     }
     faint, wide, broken, astray = set(), {}, set(), []
@@ -211,6 +224,8 @@ def test_every_tab_is_for_everybody(size: ViewportSize, browser: BrowserContext,
         wait_for_status(page, "An example")
         for name in TABS:
             open_tab(page, name)
+            if name == "Several":
+                page.set_input_files("#photos input[type=file]", [*EXAMPLES.glob("*o*.jpg")])
             if name in filled:
                 page.locator(f"{filled[name]} img").first.wait_for()
             if name == "Integration":  # a plot is a picture with a name, not hundreds of points

@@ -33,7 +33,18 @@ if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
 Fresh = Callable[..., Path]
-TABS = ["Compare", "Classes", "Integration", "Layers", "Models", "Faithfulness", "Test it", "Export", "About"]
+TABS = [
+    "Compare",
+    "Classes",
+    "Integration",
+    "Layers",
+    "Models",
+    "Several",
+    "Faithfulness",
+    "Test it",
+    "Export",
+    "About",
+]
 
 pytestmark = pytest.mark.browser
 

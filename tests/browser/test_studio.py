@@ -48,7 +48,18 @@ if TYPE_CHECKING:
 
 Fresh = Callable[..., Path]
 EXAMPLES = ROOT / "assets" / "examples"
-STUDIO = ["Compare", "Classes", "Integration", "Layers", "Models", "Faithfulness", "Test it", "Export", "About"]
+STUDIO = [
+    "Compare",
+    "Classes",
+    "Integration",
+    "Layers",
+    "Models",
+    "Several",
+    "Faithfulness",
+    "Test it",
+    "Export",
+    "About",
+]
 CLOSE = 0.02  # two runs of the fast engine, each within 0.01 of exact
 LINK = (
     "model=photo11&layer=layer2&class=2&steps=3&methods=is-cam,grad-cam&path=linear&weighting=logit&engine=exact"
@@ -193,6 +204,32 @@ def test_the_photo_is_to_be_found_among_three_others(browser: BrowserContext, ap
         said = r"Your photo is the lower right one\. The network gives cat 96\.\d % in it"
         assert re.search(said, page.inner_text("#trial"))
         assert all("map for cat" in alt and "on your photo" in alt for alt in names(page, "#trial", 5))
+
+
+def test_several_photos_are_sorted_and_one_of_them_is_looked_at(page: Page, fresh: Fresh, tmp_path: Path) -> None:
+    """A file that is no photo is said to be none; the photo that is chosen among them becomes the page's."""
+    from playwright.sync_api import expect
+
+    (tmp_path / "torn.jpg").write_bytes(b"no photo")
+    wait_for_status(page, "An example")
+    open_tab(page, "Several")
+    files = [fresh("rocket"), fresh("chelsea"), tmp_path / "torn.jpg"]
+    page.set_input_files("#photos input[type=file]", files)
+    cards(page, "#several", 2 * (1 + len(METHODS)))
+    titles = page.locator("#several h2")
+    assert titles.all_inner_texts() == [file.name for file in files[:2]]
+    assert '"torn.jpg" cannot be read as a photo' in page.inner_text("#several .warning >> nth=0")
+    wait_for_status(page, "An example")
+    sure = [float(each) for each in re.findall(r"(?m)^\w[\w ]*, ([\d.]+) %$", page.inner_text("#several"))]
+    assert len(sure) == 2
+    choose(page, "Sorted", "most confident first")
+    first = files[sure.index(max(sure))]
+    expect(titles.first).to_have_text(first.name)
+    before = page.evaluate("document.querySelector('#framed img').src")
+    page.get_by_role("button", name=f"Explain {first.name}").press("Enter")
+    wait_for_another(page, "#framed img", before)
+    wait_for_status(page, f"sees .*, {max(sure)} %")
+    assert page.get_by_role("tab", name="Compare", exact=True).get_attribute("aria-selected") == "true"
 
 
 def test_a_map_that_is_nearly_that_of_any_class_says_so(page: Page) -> None:

@@ -37,6 +37,7 @@ from iscam.ui.done.task import Task
 from iscam.ui.done.worker import Worker
 from iscam.ui.seen import words
 from iscam.ui.seen.compare import map_part
+from iscam.ui.seen.several import EACH
 from iscam.ui.seen.updates import lasting
 
 CATEGORIES = ("cat", "crane", "dog", "crane", "<b>fox</b>", "owl", "yak")
@@ -169,6 +170,9 @@ def asked(events: Events, photo: Any, **changes: Any) -> dict[Any, Any]:
         "layers__method": "grad-cam",
         "models__method": "grad-cam",
         "models__models": ["photo11"],
+        "several__photos": None,
+        "several__whose": EACH,
+        "several__order": "",
         "test__heads": False,
         "faithfulness__by": "is-cam",
         "faithfulness__how": "deletion",

@@ -117,4 +117,4 @@ def test_without_leave_there_is_no_such_event(hire: Callable[..., Worker]) -> No
 
     demo = asyncio.run(inside_a_loop())
     assert "bring" not in [fn.api_name for fn in demo.fns.values()]
-    assert not any(isinstance(block, gr.File) for block in demo.blocks.values())
+    assert [block.elem_id for block in demo.blocks.values() if isinstance(block, gr.File)] == ["photos"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import http.client
 import json
 import math
@@ -24,6 +25,7 @@ from PIL import Image
 
 from iscam.ui.asked.endpoint import MAX_OPEN, Callers
 from iscam.ui.asked.limits import MAX_BODY_BYTES, BodyLimit
+from iscam.ui.seen.several import EACH
 from tests.reliability.client import Visitor, error_of
 from tests.serving import ROOT, running_app
 from tests.ui.stand_in import PATIENCE
@@ -50,6 +52,9 @@ LABELS = (
     "With method",
     "Method",
     "Models beside the page's",
+    "Photos",
+    "Class of the maps",
+    "Sorted",
     "By the map of",
     "Perturbation",
     "Share of the pixels, %",
@@ -57,7 +62,7 @@ LABELS = (
     "Box",
     "Random heads too (slow)",
 )
-TABS = ["is-cam", "grad-cam", "grad-cam", ["photo11"], "is-cam", "deletion", 25, [], "", False]
+TABS = ["is-cam", "grad-cam", "grad-cam", ["photo11"], None, EACH, "", "is-cam", "deletion", 25, [], "", False]
 SETTINGS = ["photo11", "layer3", 0, -1, 2, ["grad-cam"], "cumulative", "probability", "fast"]
 
 
@@ -96,10 +101,10 @@ def event_data(app: str) -> Callable[..., list[Any]]:
     config = WEB.get(f"{app}/config").json()
     labels = {part["id"]: part["props"].get("label") for part in config["components"]}
 
-    def data(event: str, photo: Any, settings: list[Any] = SETTINGS) -> list[Any]:
+    def data(event: str, photo: Any, settings: list[Any] = SETTINGS, **others: Any) -> list[Any]:
         if event == "explain":
             return [photo, *settings[:3], *settings[4:]]
-        given = dict(zip(LABELS, [photo, *settings, *LOOK, *TABS], strict=True))
+        given = dict(zip(LABELS, [photo, *settings, *LOOK, *TABS], strict=True)) | others
         (inputs,) = [found["inputs"] for found in config["dependencies"] if found["api_name"] == event]
         return [given[labels[part]] for part in inputs]
 
@@ -143,6 +148,27 @@ def test_tabs_read_no_picture_elsewhere_on_the_server(
         another_class = [*SETTINGS[:2], 1, *SETTINGS[3:]]
         answer = ask(event, event_data(event, {"path": str(tmp_path / "private.png")}, another_class), session)
         assert not answer["success"] and "not in a folder that may be read" in answer["output"]["error"]
+
+
+def test_several_photos_are_read_only_where_uploads_lie_and_taken_only_where_they_are_shown(
+    app: str, ask: Callable[..., dict[str, Any]], event_data: Callable[..., list[Any]], tmp_path: Path
+) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "private.png")
+    mark, session = {"meta": {"_type": "gradio.FileData"}}, uuid.uuid4().hex
+    photo = {"path": upload(app, CHELSEA)} | mark
+    assert ask("maps", event_data("maps", photo), session)["success"]
+    private, host = {"path": str(tmp_path / "private.png")}, {"path": "/etc/hostname"}
+    for others in ([photo, private], [photo, host], [private | mark], [host | mark], "x" * 100, photo, [[photo]]):
+        assert not ask("tab_several", event_data("tab_several", photo, Photos=others), session)["success"]
+    answer = ask("tab_several", event_data("tab_several", photo, Photos=[photo] * 21), session)
+    assert not answer["success"] and "at most 20 photos" in answer["output"]["error"]
+    answer = ask("tab_several", event_data("tab_several", photo, Photos=[photo]), session)
+    assert answer["success"] and "<article>" in json.dumps(answer["output"]["data"])
+    digest = hashlib.sha256(CHELSEA.read_bytes()).hexdigest()
+    for said, whose in ((digest, "another"), (photo["path"], session), (["x"], session)):
+        assert "path" not in json.dumps(ask("take", [said], whose)["output"]["data"])
+    (taken,) = ask("take", [digest], session)["output"]["data"]
+    assert taken["path"] == photo["path"]
 
 
 @pytest.mark.parametrize("event", PHOTO_EVENTS)

@@ -21,6 +21,7 @@ from iscam.settings import DEFAULT_ENGINE, ENGINES, WEIGHTINGS, Settings
 from iscam.show import COLOUR_MAPS, VIEWS
 from iscam.ui.done.offer import Offer, Own
 from iscam.ui.done.question import Question
+from iscam.ui.done.several import Upload
 from iscam.ui.seen.canvas import Look
 
 MAX_WEIGHTS_BYTES = 10**9
@@ -89,9 +90,15 @@ def _may_be_read() -> list[Path]:
 def digest(photo: Any) -> str | None:
     """The SHA-256 of a photo in a request, which is not decoded; None of one that cannot be read."""
     try:
-        return digest_of(_file(photo), allowed=_may_be_read())
+        return upload(photo).sha256
     except ValueError:
         return None
+
+
+def upload(photo: Any) -> Upload:
+    """A photo in a request, which is not decoded. Raises ValueError, a sentence, if it lies where nothing may be read."""
+    path = _file(photo)
+    return Upload(path, Path(path).name, digest_of(path, allowed=_may_be_read()))
 
 
 def own(weights: Any, arch: Any, labels: Any, head: Any) -> Own:

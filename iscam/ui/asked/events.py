@@ -70,13 +70,16 @@ class Events:
             event.then(stream(tabs.follow_up), given, everything, **follower)
         script = f"() => ({SCRIPT.read_text(encoding='utf-8')})({json.dumps(words.SCRIPT)})"
         demo.load(None, js=script, api_visibility="private")
+        page.work["take"].submit(stream(tabs.take), page.work["take"], page.ask["photo"], **follower)
         page.work["stop"].click(maps.halt, None, page.work["stop"], **quiet)
         latest = follower | {"trigger_mode": "always_last"}
         for name, tab in page.tabs.items():
             tab.select(stream(tabs.opened(name)), given, everything, **follower | {"api_name": f"tab_{name}"})
         for parts in page.parts.values():
             for part in parts.asks.values():
-                if isinstance(part, gr.Textbox):
+                if isinstance(part, gr.File):
+                    gr.on([part.upload, part.clear, part.delete], stream(tabs.revisit), given, everything, **follower)
+                elif isinstance(part, gr.Textbox):
                     part.submit(stream(tabs.revisit), given, everything, **latest)
                     part.blur(stream(tabs.left), given, everything, **latest)
                 else:

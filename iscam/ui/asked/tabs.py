@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 import gradio as gr
 
 from iscam.ui.done.news import Analysed, Measuring, Sharpening
+from iscam.ui.done.several import Explained
 from iscam.ui.done.study import Told
 from iscam.ui.seen.canvas import Canvas
 from iscam.ui.seen.face import Chosen, Shelf
 from iscam.ui.seen.shown import Line, Shown
 from iscam.ui.seen.updates import Updates
 
-from . import links
+from . import checks, links
 from .desk import Desk, trouble
 from .tab import Glance, Values
 from .visits import Studied, Turn, Visit
@@ -54,6 +55,19 @@ class TabEvents:
             yield self._updates.nothing()
         else:
             yield from self.revisit(values, request)
+
+    def take(self, digest: object, request: gr.Request) -> Iterator[Updates]:
+        """A photo of the open tab becomes that of the page, which then tells of it as of one that was uploaded."""
+        page, studied = self._desk.page, self._desk.visit(request).studied
+        shown = [each.upload for each in studied.told if isinstance(each, Explained)] if studied is not None else []
+        for upload in shown:
+            if upload.sha256 == digest:
+                try:
+                    yield {page.ask["photo"]: checks.upload({"path": upload.path}).path}
+                except ValueError as error:  # it has been deleted meanwhile
+                    raise trouble(error) from error
+                return
+        yield {page.ask["photo"]: gr.skip()}
 
     def redraw(self, values: Values, request: gr.Request) -> Updates:
         """The open tab in another look, from what it shows: nothing is asked anew for that."""

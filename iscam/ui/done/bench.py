@@ -24,7 +24,7 @@ from .question import Question
 from .task import Task
 
 if TYPE_CHECKING:
-    from iscam import Analysis, Explainer, Explanation, Progress
+    from iscam import Analysis, Explainer, Explanation, Photo, Progress
 
 KEPT_MODELS = 2
 KEPT_ANALYSES = 6  # each keeps the scores of a photo, so that a second question about it costs little or nothing
@@ -128,10 +128,11 @@ class Bench:
         self._explainers.move_to_end(key)
         return self._explainers[key]
 
-    def case(self, question: Question, task: Task, substitute: bool = False) -> Case:
+    def case(self, question: Question, task: Task, substitute: bool = False, photo: Photo | None = None) -> Case:
         """The photo's analysis at the layer in question, from the bench if it lies there, and the classes in question.
 
-        With `substitute` the bundled model answers if the one in question cannot be had.
+        With `substitute` the bundled model answers if the one in question cannot be had. The photo of the question is that of
+        the task, which is sent for in full size, unless it is given.
         """
         try:
             explainer = self.explainer(question, task)
@@ -146,7 +147,7 @@ class Bench:
         if place not in self._analyses:
             while len(self._analyses) >= KEPT_ANALYSES:
                 self._analyses.popitem(last=False)
-            self._analyses[place] = explainer.analyse(task.photo(), place[2])
+            self._analyses[place] = explainer.analyse(photo or task.photo(), place[2])
         self._analyses.move_to_end(place)
         analysis = self._analyses[place]
         if self.answers.get(place) is None:

@@ -18,16 +18,20 @@ Told = list[Any]  # news, in the order in which they were told
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What a tab asks: the question, the tab's own choices, and a remark on what of them could not be heeded."""
+    """What a tab asks: the question, the tab's own choices, and a remark on what of them could not be heeded.
+
+    `known_by` is by what its answer is known again if not all of the question matters to it.
+    """
 
     question: Question
     choices: Hashable = None
     remark: str = ""
+    known_by: Hashable = None
 
     @property
     def maps(self) -> Hashable:
         """By what its answer is known again; without the question itself, which holds a full-size photo."""
-        return self.question.maps, self.choices
+        return self.known_by or self.question.maps, self.choices
 
 
 def no_choices(question: Question, chosen: Mapping[str, Any]) -> Asked:

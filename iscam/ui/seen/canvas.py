@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from iscam.ui.done.news import Contrasted
 
 CARD_PIXELS = 640  # the longer side of a picture on the page
-SMALL_PIXELS = 256  # of one among many
+SMALL_PIXELS, SMALL_QUALITY = 256, 75  # of one among many
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,12 @@ class Canvas:
         view = VIEWS[0] if self.look.view == CELLS else self.look.view
         photo = self.photo.reduced(SMALL_PIXELS)
         picture = show.draw_map(photo, self.crop, heatmap, view, self.look.colours, self.look.opacity)
-        return html.card(title, show.encoded(picture, "JPEG"), alt, lines)
+        return html.card(title, show.encoded(picture, "JPEG", SMALL_QUALITY), alt, lines)
+
+    def small_frame(self, title: str, alt: str) -> str:
+        """The photo with the crop that the network sees, beside small maps."""
+        picture = show.crop_on_photo(self.photo.reduced(SMALL_PIXELS), self.crop)
+        return html.card(title, show.encoded(picture, "JPEG", SMALL_QUALITY), alt, [])
 
     def card(self, title: str, explanation: Explanation, alt: str, lines: Sequence[str], note: str = "") -> str:
         """A map with lines of one's own under it."""

@@ -124,12 +124,13 @@ def _bring() -> Parts:
 
 
 def _work() -> Parts:
-    """What sets the work going and ends it, and how far it is."""
+    """What sets the work going and ends it, and how far it is; and, unseen, which photo of a tab is to be explained."""
     with gr.Row(elem_id="work", equal_height=True):
         return {
             "explain": gr.Button("Explain", variant="primary", elem_id="explain", scale=0, min_width=150),
             "stop": gr.Button("Stop", variant="stop", visible=False, elem_id="stop", scale=0, min_width=150),
             "status": gr.HTML(html.status("Getting ready …"), elem_id="status", min_width=260),
+            "take": gr.Textbox(label="Photo to explain", visible="hidden", elem_id="take"),
         }
 
 
