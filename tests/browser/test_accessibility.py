@@ -8,7 +8,16 @@ import pytest
 
 from iscam.project import EXAMPLES
 from tests.browser.reading import BLOCK, DOCUMENT, reading, without_numbers
-from tests.browser.visitor import ALL_LINES, DESK, PHONE, open_tab, set_steps, visit, wait_for_status
+from tests.browser.visitor import (
+    ALL_LINES,
+    DESK,
+    PHONE,
+    open_tab,
+    set_steps,
+    visit,
+    wait_for_status,
+    wait_until_nothing_is_cut_off,
+)
 from tests.serving import Served
 
 if TYPE_CHECKING:
@@ -201,7 +210,6 @@ AXE = """([part, options]) => axe.run({include: [part], exclude: ["[aria-roledes
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 LIGHT: dict[str, Any] = {"runOnly": RULES, "resultTypes": ["violations"]}
 DARK: dict[str, Any] = {"runOnly": ["color-contrast"], "resultTypes": ["violations"]}  # nothing else depends on it
-FITS = "width => document.documentElement.scrollWidth <= width"
 
 
 def test_every_tab_is_for_everybody(browser: BrowserContext, app: Served) -> None:
@@ -243,7 +251,7 @@ def test_every_tab_is_for_everybody(browser: BrowserContext, app: Served) -> Non
             astray += by_keyboard(page, name)
             for size in (PHONE, DESK):
                 page.set_viewport_size(size)
-                page.wait_for_function(FITS, arg=size["width"])  # plots follow in a moment
+                wait_until_nothing_is_cut_off(page)
                 if (name, size) == (TABS[0], PHONE):  # tabs and colours are the same there
                     broken |= set(page.evaluate(AXE, ["body", LIGHT]))
     assert faint == set()

@@ -35,6 +35,18 @@ PHONE: ViewportSize = {"width": 390, "height": 844}
 DESK: ViewportSize = {"width": 1366, "height": 768}
 
 
+# Gradio cuts off what is too wide, so that the page itself never is. What can be scrolled to is not cut off
+NOTHING_CUT_OFF = """() => ![...document.querySelectorAll("body *")].some(part => {
+    const frame = part.getBoundingClientRect();
+    if (part.ownerSVGElement || !part.checkVisibility() || !frame.width || !frame.height) return false;
+    if (frame.left >= -1 && frame.right <= innerWidth + 1) return false;
+    for (let around = part.parentElement; around; around = around.parentElement) {
+        if (["auto", "scroll"].includes(getComputedStyle(around).overflowX)) return false;
+    }
+    return true;
+})"""
+
+
 @contextmanager
 def visit(browser: BrowserContext, app: Served, query: str = "", size: ViewportSize = DESK) -> Iterator[Page]:
     """A page of a visitor's own; at the end nothing may have been asked of another host, and nothing have gone wrong."""
@@ -77,6 +89,11 @@ def predicted(page: Page, file: Path) -> None:
     upload(page, file)
     wait_for_another(page, "#framed img", before)
     wait_for_status(page, "sees .*%")
+
+
+def wait_until_nothing_is_cut_off(page: Page) -> None:
+    """At the sides; when the window's size has changed, plots follow in a moment."""
+    page.wait_for_function(NOTHING_CUT_OFF)
 
 
 def take_example(page: Page, name: str) -> None:
