@@ -18,5 +18,5 @@ RUN python -m compileall -q iscam app.py && useradd --uid 1000 iscam && install 
 ENV GRADIO_SERVER_NAME=0.0.0.0 PORT=7860 HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib TORCH_HOME=/models/torch HF_HOME=/models/huggingface
 USER iscam
 EXPOSE 7860
-HEALTHCHECK --interval=30s --timeout=10s --start-period=120s CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 7860, timeout=8); c.request('GET', '/robots.txt'); raise SystemExit(c.getresponse().status != 200)"]
+HEALTHCHECK --interval=30s --timeout=10s --start-period=120s CMD ["python", "-c", "import http.client as h, os; c = h.HTTPConnection('127.0.0.1', int(os.environ['PORT']), timeout=8); c.request('GET', '/robots.txt'); raise SystemExit(c.getresponse().status != 200)"]
 CMD ["python", "app.py"]

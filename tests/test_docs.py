@@ -129,7 +129,7 @@ NOT_RUN = {  # and why
     "model = iscam.adopt(network, input_size=224": "the network is the reader's own",
     "python -m iscam.models.bundled.": "the photos lie elsewhere: tests/models/test_bundled.py runs it with a few",
     ".venv/bin/hf ": "it makes a Space of the reader's own",
-    "mkdir space && git archive HEAD": "it uploads to that Space: tests/rehearsal runs what is uploaded",
+    "space=$(mktemp -d) && git archive HEAD": "it uploads to that Space: tests/rehearsal runs what is uploaded",
 }
 
 

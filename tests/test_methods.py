@@ -46,16 +46,8 @@ def twin(model: LoadedModel, analysis: Analysis, method: str, c: int, path: str,
         return reference.cam(network, layer, x, c, network.fc.weight)
     if method == "eigen-cam":
         return reference.eigen_cam(network, layer, x)
-    plain = {
-        "grad-cam": reference.grad_cam,
-        "grad-cam++": reference.grad_cam_pp,
-        "xgrad-cam": reference.xgrad_cam,
-        "hires-cam": reference.hires_cam,
-        "layer-cam": reference.layer_cam,
-        "ablation-cam": reference.ablation_cam,
-        "recipro-cam": reference.recipro_cam,
-    }
-    return plain[method](network, layer, x, c)
+    named: Callable[..., reference.Pair] = getattr(reference, method.replace("-", "_").replace("++", "_pp"))
+    return named(network, layer, x, c)
 
 
 def contrasting_twin(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from iscam.trust.curves import Curve
 from iscam.trust.metrics import Measurement, Metric
 from tests import reference
 from tests.cases import CHELSEA, SIDE, SMALL, RowCounter, analysed, difference, photo11, photo_of
+from tests.conftest import ROOT
 
 Tiny = Callable[..., LoadedModel]
 LIGHTS = (0.25, 0.5, 0.75)
@@ -129,6 +132,30 @@ def test_commands_take_it_from_the_table(tmp_path: Path, dark: str, capsys: pyte
         names = [row["method"] for row in csv.DictReader(file)]
     assert names[:2] == [f"{dark} logit", f"{dark} probability"]
     assert METHODS[dark].effort == METHODS["is-cam"].effort
+
+
+LAID_OUT = """
+from iscam.methods import METHODS, Method
+from iscam.needs import nothing
+
+METHODS["dark-cam"] = Method("dark-cam", "Dark-CAM", "https://example.org", lambda evidence: evidence.head, nothing)
+import gradio
+from iscam.models import BUNDLED, MODELS
+from iscam.ui.seen.figures import COLOURS
+from iscam.ui.seen.layout import lay_out
+from iscam.ui.tabs import TABS
+
+assert len(COLOURS["Dark-CAM"]) == 7
+with gradio.Blocks(analytics_enabled=False):
+    page = lay_out([("photo11", BUNDLED)], MODELS[BUNDLED], {key: tab.face for key, tab in TABS.items()}, False)
+assert ("Dark-CAM", "dark-cam") in page.ask["methods"].choices
+"""
+
+
+def test_the_page_has_it_too() -> None:
+    """In a process of its own: its row is there before anything of the page is."""
+    done = subprocess.run([sys.executable, "-c", LAID_OUT], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_a_method_heeds_is_what_changes_its_passes() -> None:

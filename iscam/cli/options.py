@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +25,8 @@ THREADS = 2  # of each process that evaluates, however many there are: their num
 
 def make_parser() -> argparse.ArgumentParser:
     """All commands with their options; the command's name becomes `command`."""
-    parser = argparse.ArgumentParser(prog="python -m iscam", description="What did this image classifier look at?")
+    program = "iscam" if Path(sys.argv[0]).stem == "iscam" else "python -m iscam"  # as it was called
+    parser = argparse.ArgumentParser(prog=program, description="What did this image classifier look at?")
     commands = parser.add_subparsers(dest="command", required=True)
     _add_explain(commands.add_parser("explain", help="explain photos: a figure, the maps and a record for each"))
     listing = commands.add_parser("models", help="list the models with their layers")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 Noise = tuple[int, int]  # the seed and the number of a noise field
@@ -31,10 +32,13 @@ class Passes:
 
     Args:
         probes: (n) that are run for every channel.
-        shares: (n) with which a channel's scores are averaged; they sum to 1.
+        shares: (n) with which a channel's scores are averaged; none is negative, and they sum to 1.
         scale: what is averaged: the "probability" of the class, or its "logit".
         gradients: the noise of each photo at which gradients are taken, which are averaged; None is the photo as it is.
         cells: whether every cell of the layer is run alone.
+
+    Raises:
+        ValueError: shares that do not average the probes.
 
     >>> Passes((Probe(0.5), Probe(1.0)), (0.5, 0.5)).scale
     'probability'
@@ -45,3 +49,10 @@ class Passes:
     scale: str = "probability"
     gradients: tuple[Noise | None, ...] = ()
     cells: bool = False
+
+    def __post_init__(self) -> None:
+        whole = not self.probes or math.isclose(sum(self.shares), 1)
+        if len(self.shares) != len(self.probes) or min(self.shares, default=0) < 0 or not whole:
+            raise ValueError(
+                f"{len(self.probes)} probes have as many shares, none of them negative, that sum to 1, not {self.shares}."
+            )

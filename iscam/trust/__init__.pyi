@@ -24,6 +24,7 @@ from .metrics import DEFAULT_METRICS as DEFAULT_METRICS
 from .metrics import METRICS as METRICS
 from .metrics import protocol as protocol
 from .results import Faithfulness as Faithfulness
+from .sanity import HEAD_DRAWS as HEAD_DRAWS
 from .sanity import OTHER_STEPS as OTHER_STEPS
 from .sanity import SHIFTS as SHIFTS
 from .sanity import Comparison as Comparison

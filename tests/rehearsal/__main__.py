@@ -2,7 +2,8 @@
 
     python -m tests.rehearsal
 
-Exit code 1 if anything did not hold. Nothing leaves the machine; what the Space itself says is in its log, which is shown then.
+It needs the packages of requirements-dev.txt. Exit code 1 if anything did not hold. Nothing leaves the machine; what the Space
+itself says is in its log, which is shown then.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ def main() -> int:
         "--package", type=Path, metavar="FOLDER", help="where the real package `spaces` lies; else a stand-in is used"
     )
     package = parser.parse_args().package
+    package = None if package is None else package.resolve()  # the app runs in another folder
     if package is not None and not (package / "spaces" / "__init__.py").is_file():
         parser.error(f"there is no package spaces in {package}.")
     with space(package) as here:

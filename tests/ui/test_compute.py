@@ -152,5 +152,5 @@ def test_the_server_needs_no_torch(uploads: Path) -> None:
     done = subprocess.run([sys.executable, "-c", PAGE], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     *tabs, endpoint, loaded = done.stdout.splitlines()
-    assert len(tabs) == 9 and not any("wrong" in line or "ended" in line for line in tabs), tabs
+    assert len(tabs) == 10 and not any("wrong" in line or "ended" in line for line in tabs), tabs
     assert (endpoint, loaded) == ("['eigen-cam']", "[]"), done.stdout

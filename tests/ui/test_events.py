@@ -77,7 +77,7 @@ def test_maps_stream_and_finish(events: Events, photo: dict[str, str], network: 
     blank = shown(state[page.maps["grad-cam++"]])
     assert "id=blank-reason" in blank and "all weights are zero" in blank and "map for cat: blank" in blank
     assert "id=blank-reason" not in shown(state[page.maps["grad-cam"]])
-    assert "Done in 1.5 s, 10 passes, within 0.40 % of exact." in state[page.status]
+    assert "Done in 1.5 s, 10 passes, by estimate within 0.40 % of exact." in state[page.status]
     assert state[page.explain]["visible"] and not state[page.stop]["visible"]
 
 
@@ -408,9 +408,23 @@ def test_a_link_to_another_model_is_not_lost(
 
 def test_a_link_may_call_a_class_by_its_name(events: Events, network: StandIn) -> None:
     network.model.find_class = lambda name: CATEGORIES.index(name.lower()) if isinstance(name, str) else name
-    state = Watcher(events.maps.open(visitor("ann", **{"class": "Dog", "methods": "grad-cam"}))).finished()
+    state = Watcher(
+        events.maps.open(visitor("ann", **{"class": "Dog", "methods": "grad-cam", "example": "coffee"}))
+    ).finished()
     assert state[page_of(events).ask["target"]] == 2
     assert "map for dog" in shown(state[page_of(events).maps["grad-cam"]])
+
+
+def test_a_link_to_a_class_of_ones_own_photo_asks_for_it(
+    events: Events, network: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And shows no other photo as if it were of that class."""
+    page, said = page_of(events), []
+    monkeypatch.setattr(gr, "Warning", lambda words, duration=None: said.append(words))
+    state = Watcher(events.maps.open(visitor(**{"class": "2", "against": "1", "steps": "7"}))).finished()
+    assert state[page.ask["target"]] == 4 and state[page.ask["against"]] == words.LIKELY
+    assert state[page.ask["steps"]] == 7 and "map for &lt;b&gt;fox" in shown(state[page.maps["is-cam"]])
+    assert len(said) == 1 and "upload it" in said[0]
 
 
 def test_a_link_that_has_no_answer_opens_with_its_photo_and_the_usual_classes(

@@ -24,6 +24,10 @@ from .tab import Values
 from .visits import NOWHERE, Turn, Visit
 
 FROM_A_LINK = ("steps", "methods", "path", "weighting", "engine")  # what it puts into the page's components
+OWN_PHOTO = (
+    "This link was made for somebody's own photo, which is not kept here: upload it and choose the class. What is shown is an "
+    "example, for its own class."
+)
 
 
 class MapEvents:
@@ -48,6 +52,9 @@ class MapEvents:
         if not given:
             yield from self._example(request)
             return
+        if "photo" not in given and "target" in given:
+            question = replace(question, target=None, against=LIKELY_RIVALS)
+            gr.Warning(OWN_PHOTO, duration=None)
         ask = self._page.ask
         chosen: Updates = {ask[name]: given[name] for name in FROM_A_LINK if name in given}
         if "photo" in given:

@@ -1,4 +1,4 @@
-"""The tab Faithfulness: what the metrics say of the maps, beside controls that know nothing of the network."""
+"""The tab Faithfulness: what the metrics say of the maps, beside controls that know nothing of the network or its classes."""
 
 from __future__ import annotations
 

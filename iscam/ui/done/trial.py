@@ -19,7 +19,7 @@ from iscam.trust import LABELS, PHOTOS
 
 from .bench import Bench, Case, ask, reporter
 from .news import Analysed, Measuring, Refused, size
-from .question import Question
+from .question import Question, ordered
 from .study import Asked, Study
 from .task import Task
 
@@ -70,26 +70,43 @@ def read(question: Question, chosen: Mapping[str, Any]) -> Asked:
 
 def of_photo(bench: Bench, question: Question, heads: bool, task: Task) -> Iterator[object]:
     """What becomes of the photo among others, then under random heads if that is wanted."""
-    case = bench.case(question, task)
-    yield from _among_others(case, task)
-    for number, method in enumerate(question.methods if heads else ()):
-        task.show(partial(Measuring, f"{METHODS[method].label} with random heads", number, len(question.methods)))
+    case, key = bench.case(question, task), (of_photo, question.maps)
+    told: list[object] = bench.answers.get(key) or []
+    if told:  # the random heads were asked for after it
+        yield from told
+    else:
+        for news in _among_others(case, task):
+            told.append(news)
+            yield news
+        if not task.stop.is_set():
+            bench.answers.put(key, told, sum(map(_size, told)))
+    for number, method in enumerate(ordered(question.methods) if heads else ()):
         try:
-            yield _under_random_heads(case, method, task)
+            yield _under_random_heads(case, method, task, number)
         except ValueError as error:
             yield Refused(METHODS[method].label, str(error))
         except Stopped:
             return
 
 
-def _under_random_heads(case: Case, method: str, task: Task) -> Heads:
-    """Raises Stopped, or ValueError, a sentence, if the method cannot serve the network."""
+def _under_random_heads(case: Case, method: str, task: Task, before: int) -> Heads:
+    """`before` methods are done. Raises Stopped, or ValueError, a sentence, if the method cannot serve the network."""
 
     def explain(explainer: Explainer, analysis: Analysis, steps: int | None) -> Explanation:
         return ask(replace(case, explainer=explainer, analysis=analysis), method, task)
 
+    found: list[float | None] = []
+    draws, methods = trust.HEAD_DRAWS, len(case.question.methods)
+
+    def show() -> None:
+        label = f"{METHODS[method].label} with random heads, {len(found) + 1} of {draws}"
+        task.show(partial(Measuring, label, before * draws + len(found), methods * draws))
+
     rows = trust.random_heads(case.explainer, case.analysis, explain)
-    return Heads(method, tuple(row.pearson for row in rows))
+    while len(found) < draws:
+        show()
+        found.append(next(rows).pearson)
+    return Heads(method, tuple(found))
 
 
 def _among_others(case: Case, task: Task) -> Iterator[object]:

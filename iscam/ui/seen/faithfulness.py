@@ -29,7 +29,7 @@ FADED = 5  # by how much darker what is left out of a photo is drawn
 KEPT = "Of the photo restored along each map, from a blurred one: what is bright is enough."
 SENTENCE = (
     "What happens to the class probability when the photo is masked, restored or removed along each map, beside maps that "
-    "know nothing of the network: read each figure against theirs."
+    "know nothing of the network, or of its classes: read each figure against theirs."
 )
 
 

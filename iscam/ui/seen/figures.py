@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import cycle
 
 from iscam.methods import METHODS
 from iscam.notes import doubt
@@ -14,19 +15,17 @@ from .words import per_cent
 
 Rows = Mapping[str, Mapping[str, float]]  # values by metric, by method or control
 
-# Controls and ceilings are drawn in greys
-COLOURS = dict(
-    zip(
-        LABELS.values(),
-        (
-            *("#4f46e5", "#d97706", "#be185d", "#0e7490", "#15803d", "#dc2626"),
-            *("#f472b6", "#7c3aed", "#0ea5e9", "#84cc16", "#a16207", "#334155"),
-            "#c026d3",
-            *("#9ca3af", "#6b7280", "#c4c8cf", "#4b5563", "#1f2937"),
-        ),
-        strict=True,
-    )
+# Methods in colours, controls and ceilings in greys; where there are more of them, the same again
+BRIGHT = (
+    *("#4f46e5", "#d97706", "#be185d", "#0e7490", "#15803d", "#dc2626", "#f472b6", "#7c3aed", "#0ea5e9", "#84cc16"),
+    *("#a16207", "#334155", "#c026d3"),
 )
+GREY = ("#9ca3af", "#6b7280", "#c4c8cf", "#4b5563", "#1f2937")
+COLOURS = {
+    LABELS[key]: shade
+    for keys, shades in ((METHODS, BRIGHT), ([key for key in LABELS if key not in METHODS], GREY))
+    for key, shade in zip(keys, cycle(shades), strict=False)
+}
 
 
 def table(rows: Rows, blank: Mapping[str, str], refused: Mapping[str, str], category: str, probability: float) -> str:

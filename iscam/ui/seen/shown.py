@@ -144,7 +144,9 @@ class Shown:
         """The status line once the job is over."""
         if self.line.failed or not self.maps.found:
             return self.line.sentence
-        maps = self.maps.found.values()
+        maps = [*self.maps.found.values()]
+        errors = [explanation.estimated_error for explanation in maps if explanation.estimated_error]
+        maps += [] if self.maps.contrast is None else [self.maps.contrast.explanation]  # whose card tells its own error
         spent = words.passes(sum(explanation.forward_passes for explanation in maps))
         took = words.seconds(sum(explanation.seconds for explanation in maps))
         if self.example:
@@ -152,8 +154,7 @@ class Shown:
             return f"An example, explained {how} with {spent}. Choose a photo of your own, or another class."
         if self.stopped:
             return f"Stopped after {spent}: the maps show what was known by then."
-        errors = [explanation.estimated_error for explanation in maps if explanation.estimated_error]
-        within = f", within {words.per_cent(max(errors))} of exact" if errors else ""
+        within = f", by estimate within {words.per_cent(max(errors))} of exact" if errors else ""
         return f"{'Done before' if self.recalled else 'Done'} in {took}, {spent}{within}."
 
     def notice(self) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 import gradio as gr
 
 from iscam.methods import METHODS
+from iscam.notes import doubt
+from iscam.trust import CONTROLS
 from iscam.ui.done.news import Refused
 from iscam.ui.done.trial import CHANCE, Found, Grid, Heads
 
@@ -19,7 +21,8 @@ from .face import Chosen, Face, Shelf, TabParts, explained, htmls
 PLACES = ("upper left", "upper right", "lower left", "lower right")
 SENTENCE = (
     "Your photo among three others: what speaks for its class lies in its quarter, so that a map for that class should too. "
-    f"A map that knows no class has {100 * CHANCE:.0f} % of its sum there."
+    f"A map that knows no class has {100 * CHANCE:.0f} % of its sum there on average. LaFAM, the mean of the activations, is "
+    "such a map: read the shares beside its."
 )
 
 RANDOM = (
@@ -53,7 +56,9 @@ def _arrange(canvas: Canvas, news: Sequence[Any], chosen: Chosen) -> Shelf:
     drawn = [each for each in news if isinstance(each, Heads)]
     return {
         "heads": _table(drawn),
-        "trial": html.notice([(said, False)]) + html.gallery(cards) + (canvas.scale() if cards else ""),
+        "trial": html.notice([(said, False), (doubt(category, grid.among), True)])
+        + html.gallery(cards)
+        + (canvas.scale() if cards else ""),
     }
 
 
@@ -78,6 +83,8 @@ def _verdict(found: Found) -> str:
     """What a share means, if it means that the map has not found the photo."""
     if not found.explanation.heatmap.any():
         return found.explanation.note
+    if found.explanation.method in CONTROLS:
+        return "A control: it knows no class."
     return "" if found.share > 1.5 * CHANCE else "This map hardly knows which photo the class is in."
 
 
