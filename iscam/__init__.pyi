@@ -1,8 +1,8 @@
+from .evidence import Method as Method
 from .explain import Explainer as Explainer
 from .images import Photo as Photo
 from .images import read_photo as read_photo
 from .methods import METHODS as METHODS
-from .methods import Method as Method
 from .models import MODELS as MODELS
 from .models import LoadedModel as LoadedModel
 from .models import ModelSpec as ModelSpec

@@ -27,7 +27,7 @@ from iscam.engine import (
     profile,
     upsample,
 )
-from iscam.methods import Evidence, Method
+from iscam.evidence import Evidence, Method
 from iscam.request import Request
 from iscam.results import Analysis
 

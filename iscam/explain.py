@@ -16,8 +16,9 @@ from torch import Tensor
 from iscam.analysing import Source, analysed, input_of, photo_of, shown_to
 from iscam.drawing import Runs, as_heatmap, draw
 from iscam.engine import Backend, by_itself, carry_out, finite, undisturbed
+from iscam.evidence import Evidence
 from iscam.images import Photo
-from iscam.methods import DEFAULT_METHODS, Evidence
+from iscam.methods import DEFAULT_METHODS
 from iscam.models import LoadedModel
 from iscam.notes import WHOLE, blank_reason, doubt, refusal, unspecific
 from iscam.path import DEFAULT_STEPS

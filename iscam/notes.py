@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from iscam import engine
-from iscam.methods import METHODS, Evidence
+from iscam.evidence import Evidence
+from iscam.methods import METHODS
 from iscam.results import correlation
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from iscam.engine import LOGITS, PROFILES, WEIGHTS, Aim
-from iscam.methods import METHODS, Method
+from iscam.evidence import Method
+from iscam.methods import METHODS
 from iscam.models import LoadedModel
 from iscam.notes import refusal
 from iscam.results import Analysis

@@ -26,7 +26,7 @@ MODULES = {
 FLOORS = (
     ("project", "kinds", "pixels", "decoding", "images", "arrays", "path", "engine"),
     ("settings",),
-    ("models", "needs"),
+    ("models", "needs", "evidence"),
     ("methods",),
     ("show.render",),  # one map as a picture: explanations show themselves, and know no more of their wing
     ("notes", "results"),

@@ -18,7 +18,7 @@ from torch import Tensor
 from iscam import METHODS, Explainer, LoadedModel, cli
 from iscam.__main__ import main
 from iscam.engine import Passes, Probe
-from iscam.methods import Evidence, Method
+from iscam.evidence import Evidence, Method
 from iscam.models import MODELS, load_untrained
 from iscam.models.table import ModelSpec
 from iscam.settings import DEFAULT_SETTINGS, Settings
@@ -135,7 +135,8 @@ def test_commands_take_it_from_the_table(tmp_path: Path, dark: str, capsys: pyte
 
 
 LAID_OUT = """
-from iscam.methods import METHODS, Method
+from iscam.evidence import Method
+from iscam.methods import METHODS
 from iscam.needs import nothing
 
 METHODS["dark-cam"] = Method("dark-cam", "Dark-CAM", "https://example.org", lambda evidence: evidence.head, nothing)
