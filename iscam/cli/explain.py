@@ -52,7 +52,8 @@ def explain_photos(options: argparse.Namespace) -> int:
             found = ", ".join(row.category for row in subject.found)
             also = f" (found: {found})" if found else ""
             said = f"{photo.name}: {first.category} {100 * first.probability:.1f} %{also}, {seconds:.1f} s, {figure}"
-            return one_line(said)
+            notes = [f"  {METHODS[e.method].label}: {e.note}" for e in explanations if e.note]
+            return "\n".join(map(one_line, [said, *notes]))
 
         return each_photo(options, work, begin, sheet.miss, sheet.finish)
 

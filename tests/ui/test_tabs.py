@@ -32,7 +32,7 @@ from iscam.ui.done.trial import Found, Grid, Heads
 from iscam.ui.done.worker import Worker
 from iscam.ui.seen import faithfulness, trial
 from iscam.ui.seen.canvas import Canvas, Look
-from iscam.ui.seen.words import LIKELY
+from iscam.ui.seen.words import LIKELY, per_cent
 from tests.ui.stand_in import OFFER, StandIn, Watcher, asked, page_of, pending, shown, told, until, visitor
 
 
@@ -202,10 +202,17 @@ def test_faithfulness_is_measured_once_and_its_box_again(uploads: Path, hire: Ca
     assert (
         f"{100 * step / CURVE_STEPS:.0f} % of the pixels: cat" in shelf["kept"] and shelf["kept"].count("<figure") == 1
     )
+    unsure = [replace(each, probability=1.9 * curve.scores[0]) if isinstance(each, Seen) else each for each in known]
+    said = str(faithfulness.FACE.arrange(canvas, unsure, scrub)["kept"])
+    assert f"Blurred, the photo is cat to {per_cent(float(curve.scores[0]))} already" in said and "<figure" not in said
     boxed_news = study.recall(worker.answers, study.read(question, {"also": [], "box": whole}))
     assert boxed_news is not None
     said = faithfulness.FACE.arrange(canvas, boxed_news, scrub)["boxed"]
     assert "Without its inside cat has" in str(said) and "with nothing but its inside 96." in str(said)
+    assert "the inside is needed, and is enough." in str(said)
+    marginal = [ByHand(0.9, 0.1) if isinstance(each, ByHand) else each for each in boxed_news]
+    said = str(faithfulness.FACE.arrange(canvas, marginal, scrub)["boxed"])
+    assert "the inside is not needed, and is not enough." in said
     assert faithfulness.FACE.settle["by"](known, scrub | {"by": "is-cam"}) == "grad-cam"
 
 

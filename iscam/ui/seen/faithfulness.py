@@ -133,7 +133,11 @@ def _perturbed(seen: Seen, found: Measured | None, scrub: Scrub) -> str:
 
 def _kept(seen: Seen, measured: Sequence[Measured]) -> str:
     """By each method's map: the least of the photo, restored highest first, with which the class keeps half its probability."""
-    cards = []
+    cards, title = [], html.heading("The least that keeps half of the class probability", KEPT)
+    blurred = float(measured[0].faithfulness.curves["insertion"].scores[0]) if measured else 0.0
+    if blurred >= HALF * seen.probability:
+        said = f"Blurred, the photo is {seen.category} to {words.per_cent(blurred)} already: nothing of it is needed for half, "
+        return title + html.notice([(said + "and what insertion says of maps is worth little here.", True)])
     for each in measured:
         curve = each.faithfulness.curves["insertion"]
         step = curve.first_with(HALF * seen.probability)
@@ -141,11 +145,9 @@ def _kept(seen: Seen, measured: Sequence[Measured]) -> str:
         jpeg = show.encoded(Image.fromarray(np.where(shown, seen.picture, seen.picture // FADED)), "JPEG")
         share, probability = 100 * step / CURVE_STEPS, words.per_cent(float(curve.scores[step]))
         line = f"{share:.0f} % of the pixels: {seen.category} {probability}"
-        if step == 0:
-            line = f"none: blurred, the photo is {seen.category} to {probability} already"
         label = LABELS[each.method]
         cards.append(html.card(label, jpeg, f"What {label} takes to keep half of {seen.category}: {line}", [line]))
-    return html.heading("The least that keeps half of the class probability", KEPT) + html.gallery(cards)
+    return title + html.gallery(cards)
 
 
 def _boxed(canvas: Canvas, seen: Seen, area: float | None, by_hand: ByHand | None) -> str:
@@ -160,7 +162,10 @@ def _boxed(canvas: Canvas, seen: Seen, area: float | None, by_hand: ByHand | Non
             line = "The network sees nothing of this box."
         elif by_hand is not None:
             without, alone = words.per_cent(by_hand.without), words.per_cent(by_hand.alone)
-            line += f" Without its inside {seen.category} has {without}, with nothing but its inside {alone}."
+            line += f" Without its inside {seen.category} has {without}, with nothing but its inside {alone}:"
+            half = HALF * seen.probability
+            needed, enough = ("is " if kept else "is not " for kept in (by_hand.without < half, by_hand.alone >= half))
+            line += f" for half of the probability the inside {needed}needed, and {enough}enough."
     return figures.drawn_on(canvas.framed(), "The photo, to draw a box on", share, line)
 
 
