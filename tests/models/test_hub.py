@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,14 @@ def refusal(name: str, error: type[Exception], *words: str, **options: Any) -> N
         load_model(name, **options)
     assert type(caught.value) is error
     assert_sentence(caught.value, *words)
+
+
+@pytest.fixture
+def interrupts() -> Iterator[Callable[[Any], None]]:
+    """`interrupts(handler)`: what is done about them, here and in programs that are started, until the test ends."""
+    before = signal.getsignal(signal.SIGINT)
+    yield lambda handler: signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGINT, before)
 
 
 def assert_nothing_left(cache: Path) -> None:
@@ -121,7 +131,12 @@ def test_a_hub_that_is_slow_is_given_up(
     assert_nothing_left(cache)
 
 
-def test_what_progress_raises_stops_a_download(cache: Path, server: Server, files: dict[str, bytes]) -> None:
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
+def test_what_progress_raises_stops_a_download(
+    handler: Any, cache: Path, server: Server, files: dict[str, bytes], interrupts: Callable[[Any], None]
+) -> None:
+    """Also of a program that a shell has started in the background."""
+    interrupts(handler)
     server.repos[REPO], server.manner = files, "slow"
     calls: list[int] = []
 

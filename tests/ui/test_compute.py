@@ -85,7 +85,7 @@ def test_a_job_that_does_not_stop_is_ended_with_its_process(worker: Worker, monk
 
 
 SERVER = """
-import sys
+import signal, sys
 from tests.ui import probe
 from tests.ui.stand_in import ask, until
 from iscam.ui.done import compute
@@ -93,6 +93,7 @@ from iscam.ui.done.order import Order
 from iscam.ui.done.worker import Worker
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # these tests may run in the background of a shell
     job = Worker(compute.start).submit("ann", Order(probe.deaf, ask()))
     until(lambda: job._news)
     print(job._news[0], flush=True)
