@@ -12,6 +12,7 @@ from tests.browser.visitor import (
     ALL_LINES,
     DESK,
     PHONE,
+    TABS,
     open_tab,
     set_steps,
     visit,
@@ -24,18 +25,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
 pytestmark = pytest.mark.browser
-TABS = [
-    "Compare",
-    "Classes",
-    "Integration",
-    "Layers",
-    "Models",
-    "Several",
-    "Faithfulness",
-    "Test it",
-    "Export",
-    "About",
-]
 NO_TRANSITIONS = "* { transition: none !important }"
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from tests.browser.visitor import (
     METHODS,
     PHONE,
+    TABS,
     map_picture,
     pick,
     predicted,
@@ -34,18 +35,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page
 
 Fresh = Callable[..., Path]
-TABS = [
-    "Compare",
-    "Classes",
-    "Integration",
-    "Layers",
-    "Models",
-    "Several",
-    "Faithfulness",
-    "Test it",
-    "Export",
-    "About",
-]
 
 pytestmark = pytest.mark.browser
 

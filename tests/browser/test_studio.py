@@ -48,18 +48,6 @@ if TYPE_CHECKING:
 
 Fresh = Callable[..., Path]
 EXAMPLES = ROOT / "assets" / "examples"
-STUDIO = [
-    "Compare",
-    "Classes",
-    "Integration",
-    "Layers",
-    "Models",
-    "Several",
-    "Faithfulness",
-    "Test it",
-    "Export",
-    "About",
-]
 CLOSE = 0.02  # two runs of the fast engine, each within 0.01 of exact
 LINK = (
     "model=photo11&layer=layer2&class=2&steps=3&methods=is-cam,grad-cam&path=linear&weighting=logit&engine=exact"

@@ -31,6 +31,18 @@ SLOW = 180_000  # milliseconds; on a busy machine a step may take long
 METHODS = ("is-cam", "score-cam", "grad-cam", "grad-cam++")  # what a page asks for unless it is told otherwise
 LINES = f"document.querySelectorAll('#curve-{{0}} .mark-line path').length === {len(METHODS) + len(CONTROLS)}"
 ALL_LINES = f"{LINES.format('deletion')} && {LINES.format('insertion')}"  # the tab Faithfulness is complete
+TABS = [
+    "Compare",
+    "Classes",
+    "Integration",
+    "Layers",
+    "Models",
+    "Several",
+    "Faithfulness",
+    "Test it",
+    "Export",
+    "About",
+]
 PHONE: ViewportSize = {"width": 390, "height": 844}
 DESK: ViewportSize = {"width": 1366, "height": 768}
 
