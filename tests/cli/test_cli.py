@@ -308,6 +308,14 @@ def test_a_pattern_in_quotes_is_the_files_that_match_it(
 
 
 @pytest.mark.usefixtures("no_figure")
+def test_what_must_be_known_of_a_map_is_said_below_its_photo(tmp_path: Path, explain: Line) -> None:
+    """As its record has it; nothing of a map of which there is nothing to say."""
+    _, said, _ = explain(ROOT / "assets/examples/chelsea.jpg", "--methods", "score-cam,grad-cam", "--out", tmp_path)
+    methods = json.loads((tmp_path / "chelsea.iscam.json").read_text())["methods"]
+    assert methods["score-cam"]["note"] and not methods["grad-cam"]["note"]
+    assert said.splitlines()[-1] == f"  Score-CAM: {methods['score-cam']['note']}" and "  Grad-CAM" not in said
+
+
 def test_what_was_guessed_of_a_photo_is_said_and_recorded(tmp_path: Path, explain: Line) -> None:
     dim = np.linspace(0, 3000, 160 * 120).reshape(120, 160).astype(np.uint16)
     Image.fromarray(dim).save(tmp_path / "dim.png")

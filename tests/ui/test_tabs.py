@@ -270,6 +270,10 @@ def test_the_photo_stands_among_three_others_and_each_map_says_how_much_of_it_li
     assert int(np.argmax(alike)) == grid.place and max(alike) > 0.95
     shelf = trial.FACE.arrange(Canvas.of(subject, Look()), news, {})
     assert str(shelf["trial"]).count("<img") == 4 + 1 and "CAM needs" in str(shelf["trial"])
+    assert str(shelf["trial"]).count("A control: it knows no class.") == 1 and "for evidence" not in str(shelf["trial"])
+    faint = [replace(each, among=0.006) if isinstance(each, Grid) else each for each in news]
+    shelf = trial.FACE.arrange(Canvas.of(subject, Look()), faint, {})
+    assert "only 0.6 %: do not take the map for evidence" in str(shelf["trial"])
     church = study.read(
         replace(question, methods=("grad-cam",), target=3), {"heads": False}
     )  # the photo has little of it
