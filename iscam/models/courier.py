@@ -151,9 +151,8 @@ def reason(error: BaseException) -> str:
 def main() -> None:
     """Do what the command line says; a problem is news too."""
     asked = json.loads(sys.argv[1])
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell has it ignored by what it starts in the background
+    # a shell has it ignored by what it starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=watch, daemon=True).start()
     constants.DOWNLOAD_CHUNK_SIZE = CHUNK
     repo = asked["repo"]

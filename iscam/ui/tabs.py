@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from .asked import several as of_several
 from .asked.pack import offered
-from .asked.several import STUDY as OF_SEVERAL
 from .asked.tab import Tab, Tabs
 from .done import classes as of_classes
 from .done import faithfulness as of_faithfulness
@@ -19,7 +19,7 @@ TABS: Tabs = {
     "integration": Tab(integration.FACE, of_integration.STUDY),
     "layers": Tab(layers.FACE, of_layers.STUDY),
     "models": Tab(models.FACE, of_models.STUDY),
-    "several": Tab(several.FACE, OF_SEVERAL),
+    "several": Tab(several.FACE, of_several.STUDY, photo=of_several.shown),
     "faithfulness": Tab(faithfulness.FACE, of_faithfulness.STUDY),
     "test": Tab(trial.FACE, of_trial.STUDY),
     "export": Tab(export.FACE, at_once=offered),

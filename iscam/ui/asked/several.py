@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from iscam.ui.done.question import Question
-from iscam.ui.done.several import MOST, of_several, weight
-from iscam.ui.done.study import Asked, Study
+from iscam.ui.done.several import MOST, Explained, Upload, of_several, weight
+from iscam.ui.done.study import Asked, Study, Told
 from iscam.ui.seen.several import EACH, WHOSE
 
 from . import checks
@@ -26,6 +26,11 @@ def _read(question: Question, chosen: Mapping[str, Any]) -> Asked:
     asked = replace(question, target=target, against=None)
     known_by = asked.model, asked.layer, asked.methods, target, asked.settings, asked.engine
     return Asked(asked, tuple(uploads.values()), known_by=known_by)
+
+
+def shown(told: Told, digest: object) -> Upload | None:
+    """The photo with this SHA-256, of those that the tab shows."""
+    return next((each.upload for each in told if isinstance(each, Explained) and each.upload.sha256 == digest), None)
 
 
 STUDY = Study(of_several, _read, weight)

@@ -8,6 +8,7 @@ from typing import Any
 
 from iscam.ui.done.offer import Offer
 from iscam.ui.done.question import Question
+from iscam.ui.done.several import Upload
 from iscam.ui.done.study import Study, Told
 from iscam.ui.seen.face import Face, Shelf
 from iscam.ui.seen.shown import Shown
@@ -27,11 +28,13 @@ class Glance:
 
 @dataclass(frozen=True, eq=False)
 class Tab:
-    """One tab: its face, and a study for the compute process, or what it makes `at_once` of what is known, or neither."""
+    """One tab: its face, and a study for the compute process, or what it makes `at_once` of what is known, or neither. A tab
+    that shows photos finds by its digest, in what its study has told, the one that is to become the page's."""
 
     face: Face
     study: Study | None = None
     at_once: Callable[[Glance], Shelf] | None = None
+    photo: Callable[[Told, object], Upload | None] | None = None
 
 
 Tabs = dict[str, Tab]

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 import gradio as gr
 
 from iscam.ui.done.news import Analysed, Measuring, Sharpening
-from iscam.ui.done.several import Explained
 from iscam.ui.done.study import Told
 from iscam.ui.seen.canvas import Canvas
 from iscam.ui.seen.face import Chosen, Shelf
@@ -58,16 +57,16 @@ class TabEvents:
 
     def take(self, digest: object, request: gr.Request) -> Iterator[Updates]:
         """A photo of the open tab becomes that of the page, which then tells of it as of one that was uploaded."""
-        page, studied = self._desk.page, self._desk.visit(request).studied
-        shown = [each.upload for each in studied.told if isinstance(each, Explained)] if studied is not None else []
-        for upload in shown:
-            if upload.sha256 == digest:
-                try:
-                    yield {page.ask["photo"]: checks.upload({"path": upload.path}).path}
-                except ValueError as error:  # it has been deleted meanwhile
-                    raise trouble(error) from error
-                return
-        yield {page.ask["photo"]: gr.skip()}
+        box, studied = self._desk.page.ask["photo"], self._desk.visit(request).studied
+        find = None if studied is None else self._desk.tabs[studied.tab].photo
+        found = None if studied is None or find is None else find(studied.told, digest)
+        if found is None:
+            yield {box: gr.skip()}
+            return
+        try:
+            yield {box: checks.upload({"path": found.path}).path}
+        except ValueError as error:  # it has been deleted meanwhile
+            raise trouble(error) from error
 
     def redraw(self, values: Values, request: gr.Request) -> Updates:
         """The open tab in another look, from what it shows: nothing is asked anew for that."""

@@ -69,11 +69,11 @@ class Canvas:
             ("" if brief else f"{explanation.category} · ") + words.per_cent(explanation.probability),
             *([] if masked is None else [f"{words.per_cent(masked)} when masked"]),
             f"{words.seconds(explanation.seconds)} · {words.passes(explanation.forward_passes)}",
-            *words.of_the_class(explanation),
+            *words.of_the_class(explanation.specificity),
         ]
         # that the class is improbable is said once, above all maps
         note = explanation.note.removesuffix(doubt(explanation.category, explanation.probability)).strip()
-        alt = words.map_alt(explanation)
+        alt = words.map_alt(explanation.method, explanation.category, explanation.heatmap)
         return html.card(title, self._draw(explanation), alt, lines, badge, "" if badge else note, blank)
 
     def contrast_card(self, contrast: Contrasted) -> str:
@@ -87,9 +87,9 @@ class Canvas:
             within = (
                 [f"within {words.per_cent(error)} of exact"] if error else []
             )  # the status line is of the other maps
-            lines = [f"rather than {others}", spent, *within, *words.of_the_class(explanation)]
+            lines = [f"rather than {others}", spent, *within, *words.of_the_class(explanation.specificity)]
             title = f"{label}: {category}, not others"
-            where = words.map_alt(explanation)
+            where = words.map_alt(explanation.method, explanation.category, explanation.heatmap)
             return html.card(
                 title, self._draw(explanation), f"{where}; rather than {others}", lines, note=explanation.note
             )

@@ -164,8 +164,9 @@ def _boxed(canvas: Canvas, seen: Seen, area: float | None, by_hand: ByHand | Non
             without, alone = words.per_cent(by_hand.without), words.per_cent(by_hand.alone)
             line += f" Without its inside {seen.category} has {without}, with nothing but its inside {alone}:"
             half = HALF * seen.probability
-            needed, enough = ("is " if kept else "is not " for kept in (by_hand.without < half, by_hand.alone >= half))
-            line += f" for half of the probability the inside {needed}needed, and {enough}enough."
+            needed = "is needed" if by_hand.without < half else "is not needed"
+            enough = "is enough" if by_hand.alone >= half else "is not enough"
+            line += f" for half of the probability the inside {needed}, and {enough}."
     return figures.drawn_on(canvas.framed(), "The photo, to draw a box on", share, line)
 
 

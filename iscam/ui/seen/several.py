@@ -11,7 +11,7 @@ import gradio as gr
 
 from iscam.images import MAX_FILE_BYTES, SUFFIXES, one_line
 from iscam.methods import METHODS
-from iscam.notes import DISAGREE, agreement, lies
+from iscam.notes import DISAGREE, agreement
 from iscam.show import ORDERS, in_order
 from iscam.ui.done.news import Refused
 from iscam.ui.done.several import MOST, Explained
@@ -22,7 +22,7 @@ from .face import Chosen, Face, Shelf, TabParts, explained, htmls
 
 EACH, PAGES = "each photo's most probable", "the page's target class"
 WHOSE = (EACH, PAGES)
-DRAWN = 256  # photos whose cards are not drawn anew when the next one comes
+DRAWN = 64  # photos, of all visitors, whose cards are not drawn anew when the next one comes
 SENTENCE = (
     f"Up to {MOST} photos, {MAX_FILE_BYTES // 10**6} MB together, each with the maps of the page's methods: where is the "
     "network unsure, where do maps disagree, where does the class hardly matter to them?"
@@ -64,10 +64,9 @@ def _article(row: Explained, look: Look) -> str:
     canvas, name = Canvas(row.photo, row.crop, look), one_line(row.upload.name)
     cards = [canvas.small_frame("Photo", f"{name}, with what the network sees in a frame")]
     for each in row.maps:
-        label = METHODS[each.method].label
-        alt = f"{label} map for {row.target.category}: {lies(each.heatmap)}"
-        lines = [] if each.specificity is None else [f"class specificity {each.specificity:.2f}"]
-        cards.append(canvas.small_card(label, each.heatmap, alt, lines))
+        alt = words.map_alt(each.method, row.target.category, each.heatmap)
+        lines = words.of_the_class(each.specificity)
+        cards.append(canvas.small_card(METHODS[each.method].label, each.heatmap, alt, lines))
     said = [(f"{row.target.category}, {words.per_cent(row.target.probability)}", False)]
     if row.target.index != row.top.index:
         said.append((f"Most probable: {row.top.category}, {words.per_cent(row.top.probability)}", False))

@@ -47,8 +47,9 @@ def _arrange(canvas: Canvas, news: Sequence[Any], chosen: Chosen) -> Shelf:
     for each in news:
         if isinstance(each, Found):
             line = f"{words.per_cent(each.share)} on your photo"
-            alt = f"{words.map_alt(each.explanation)}; {line}, {place}"
-            cards.append(canvas.card(each.title, each.explanation, alt, [line], _verdict(each)))
+            shown = each.explanation
+            alt = f"{words.map_alt(shown.method, shown.category, shown.heatmap)}; {line}, {place}"
+            cards.append(canvas.card(each.title, shown, alt, [line], _verdict(each)))
         elif isinstance(each, Refused):
             cards.append(html.empty_card(each.method, each.sentence))
     alone, among = words.per_cent(grid.alone), words.per_cent(grid.among)

@@ -11,7 +11,10 @@ from iscam.notes import lies
 from iscam.trust import LABELS
 
 if TYPE_CHECKING:
-    from iscam import Explanation, Prediction
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from iscam import Prediction
 
 SLOW = 3  # the effort of methods that are badged as slow
 NAMED = 3  # rivals on a card
@@ -53,14 +56,13 @@ def download(label: str, done: int, total: int) -> str:
     return f"Downloading {label}: {done / 1e6:.0f} of {total / 1e6:.0f} MB …"
 
 
-def map_alt(explanation: Explanation) -> str:
+def map_alt(method: str, category: str, heatmap: NDArray[np.float32]) -> str:
     """What a picture of a map says to those who cannot see it."""
-    return f"{LABELS[explanation.method]} map for {explanation.category}: {lies(explanation.heatmap)}"
+    return f"{LABELS[method]} map for {category}: {lies(heatmap)}"
 
 
-def of_the_class(explanation: Explanation) -> list[str]:
+def of_the_class(specificity: float | None) -> list[str]:
     """How far a map depends on its class, in a line; none where that is not known."""
-    specificity = explanation.specificity
     return [] if specificity is None else [f"class specificity {specificity:.2f}"]
 
 
