@@ -159,6 +159,12 @@ def test_the_page_has_it_too() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("shares", [(), (1.0,), (0.4, 0.4), (1.5, -0.5), (0.5, 0.25, 0.25)])
+def test_shares_that_are_no_average_are_refused(shares: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="sum to 1"):
+        Passes((Probe(0.5), Probe(1.0)), shares)
+
+
 def test_what_a_method_heeds_is_what_changes_its_passes() -> None:
     """For every row: a setting that it does not name changes nothing, one that it names does."""
     others = {"steps": 7, "path": "linear", "weighting": "logit", "samples": 3, "seed": 9}

@@ -28,7 +28,7 @@ from PIL.ExifTags import Base as ExifTag
 from tqdm import tqdm
 
 import iscam
-from iscam import MODELS, Analysis, Explainer, Explanation
+from iscam import MODELS, Analysis, Explainer, Explanation, cli
 from iscam.__main__ import main
 from iscam.drawing import Request
 from iscam.methods import DEFAULT_METHODS, METHODS
@@ -308,6 +308,16 @@ def test_a_pattern_in_quotes_is_the_files_that_match_it(
 
 
 @pytest.mark.usefixtures("no_figure")
+@pytest.mark.parametrize(
+    ("program", "called"), [("bin/iscam", "iscam"), ("iscam.exe", "iscam"), ("iscam/__main__.py", "python -m iscam")]
+)
+def test_the_program_goes_by_the_name_by_which_it_was_called(
+    program: str, called: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [program])
+    assert cli.make_parser().format_usage().startswith(f"usage: {called} [-h]")
+
+
 def test_what_must_be_known_of_a_map_is_said_below_its_photo(tmp_path: Path, explain: Line) -> None:
     """As its record has it; nothing of a map of which there is nothing to say."""
     _, said, _ = explain(ROOT / "assets/examples/chelsea.jpg", "--methods", "score-cam,grad-cam", "--out", tmp_path)

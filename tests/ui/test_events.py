@@ -415,6 +415,13 @@ def test_a_link_may_call_a_class_by_its_name(events: Events, network: StandIn) -
     assert "map for dog" in shown(state[page_of(events).maps["grad-cam"]])
 
 
+def test_the_time_and_the_passes_of_a_contrast_count(events: Events, photo: dict[str, str]) -> None:
+    page = page_of(events)
+    for against, spent in ((words.NOBODY, "Done in 0.5 s, 10 passes"), (1, "in 1.0 s, 20 passes")):
+        values = asked(events, photo, methods=["is-cam"], against=against)
+        assert spent in Watcher(events.maps.explain(values, visitor())).finished()[page.status]
+
+
 def test_a_link_to_a_class_of_ones_own_photo_asks_for_it(
     events: Events, network: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -163,6 +163,15 @@ def test_photos_are_sorted_by_what_is_known_of_them(events: Events, bench: Bench
         order("name")
 
 
+def test_how_far_a_map_depends_on_its_class_stands_below_it(bench: Bench, files: list[dict[str, str]]) -> None:
+    analysed, explained = news_of(bench, files[:1], "grad-cam")
+    canvas = Canvas.of(analysed.subject, Look())
+    for specificity, lines in ((0.25, 1), (None, 0)):
+        news = [replace(explained, maps=(replace(explained.maps[0], specificity=specificity),))]
+        html = str(FACE.arrange(canvas, news, {"order": ""})["several"])
+        assert html.count("class specificity 0.25") == html.count("class specificity") == lines
+
+
 def test_another_order_asks_nothing(
     opened: Callable[..., Watcher], events: Events, files: list[dict[str, str]], photo: dict[str, str], network: StandIn
 ) -> None:
