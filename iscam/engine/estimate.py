@@ -9,6 +9,8 @@ channels in which those with similar masks differ alike. The covariance of the p
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from numpy.polynomial.hermite_e import hermegauss
@@ -20,7 +22,7 @@ SHARES = (0.05, 0.5, 0.95)  # of the variance that may belong to the random fiel
 CONSTANT, SLOPE = 3.0, 1.0  # prior variances of the trend's coefficients, in units of the residual variance
 NODES = 15  # at which a normal distribution is looked at
 SURE = 1e-8  # a variance that is not lost in rounding
-REACH = 2.0  # correlation length of the random field, in median distances between masks
+REACH = 1.0  # correlation length of the random field, in median distances between masks
 
 
 def standardised(*columns: Tensor) -> Tensor:
@@ -33,9 +35,52 @@ def standardised(*columns: Tensor) -> Tensor:
 
 
 def likeness(masks: Tensor) -> Tensor:
-    """The random field's correlation (C, C) of channels with masks (C, h * w): exponential in their distance."""
+    """The random field's correlation (C, C) of channels with masks (C, h * w): Gaussian in their distance."""
     distances = torch.cdist(masks, masks)
-    return torch.exp(-distances / (REACH * distances.median()).clamp_min(1e-6))
+    return torch.exp(-0.5 * (distances / (REACH * distances.median()).clamp_min(1e-6)).square()).float()
+
+
+@dataclass(frozen=True, eq=False)
+class Covariance:
+    """What predictions for some channels (u,) may be off together, as the terms of the covariance (u, u), which is not made:
+    of C channels it would take C x C numbers and as many times the channels that are known,
+
+        variance * (share * field + (1 - share) * I + trend @ trend.T - known.T @ known)
+
+    with the correlation `field` (C, C) of all channels, `trend` (u, F) and `known` (n, u); float32.
+    """
+
+    channels: Tensor
+    field: Tensor
+    variance: float
+    share: float
+    trend: Tensor
+    known: Tensor
+
+    @classmethod
+    def of(cls, field: Tensor, channels: Tensor, variance: float, share: float) -> Covariance:
+        """Of channels about which nothing is known, and that follow no trend."""
+        nothing = field.new_zeros(0, len(channels))
+        return cls(channels, field, variance, share, nothing.T, nothing)
+
+    @cached_property
+    def diagonal(self) -> Tensor:
+        """(u,)."""
+        return self.variance * (1 + self.trend.square().sum(1) - self.known.square().sum(0))
+
+    def column(self, place: int) -> Tensor:
+        """(u,)."""
+        found = self.share * self.field[self.channels[place], self.channels]
+        found += self.trend @ self.trend[place] - self.known[:, place] @ self.known
+        found[place] += 1 - self.share
+        return self.variance * found
+
+    def times(self, values: Tensor) -> Tensor:
+        """The product (u, n) with values (u, n)."""
+        everywhere = values.new_zeros(len(self.field), values.shape[1]).index_copy_(0, self.channels, values)  # (C, n)
+        found = (self.field[self.channels] @ everywhere).mul_(self.share).add_(values, alpha=1 - self.share)
+        found += self.trend @ (self.trend.T @ values)
+        return found.sub_(self.known.T @ (self.known @ values)).mul_(self.variance)
 
 
 def krige(
@@ -46,17 +91,18 @@ def krige(
     wanted: Tensor,
     shares: Sequence[float] = (),
     guess: float = 0.0,
-) -> tuple[Tensor, Tensor]:
-    """Predict `values` (C,) where they are `wanted` from where they are `known` (bool (C,)): means (u,), covariance (u, u).
+) -> tuple[Tensor, Covariance]:
+    """Predict `values` (C,) where they are `wanted` from where they are `known` (bool (C,)): means (u,), their covariance.
 
     `field` (C, C) is the correlation of the random part, `features` (C, F) carry the trend. Its scale is that of the errors
     with which each known value is predicted from the others; `guess` is a standard deviation that counts as two more.
     """
     scales = features.new_full((features.shape[1],), SLOPE)
     scales[0] = CONSTANT
+    trend = features * scales.sqrt()  # (C, F)
     here, there = known.nonzero()[:, 0], wanted.nonzero()[:, 0]
     found = values[here]
-    field_here, trend_here = field[here][:, here], (features[here] * scales) @ features[here].T
+    field_here, trend_here = field[here][:, here].double(), trend[here] @ trend[here].T
     best = None
     for share in shares or SHARES:
         among = trend_here.add(field_here, alpha=share)
@@ -70,12 +116,9 @@ def krige(
     _, share, factor, solved = best
     precision = torch.cholesky_inverse(factor).diagonal()  # 1 / variance of each value given the others
     variance = ((solved.square() / precision).sum() + 2 * guess**2) / (len(here) + (2 if guess else 0))
-    slopes = features[there] * scales
-    across = (slopes @ features[here].T).add_(field[there][:, here], alpha=share)
-    apart = (slopes @ features[there].T).add_(field[there][:, there], alpha=share)
-    apart.diagonal().add_(1 - share)
-    half = torch.linalg.solve_triangular(factor, across.T, upper=False)  # (known, u)
-    return across @ solved, apart.addmm_(half.T, half, alpha=-1).mul_(variance)
+    across = (trend[there] @ trend[here].T).add_(field[there][:, here], alpha=share)  # (u, n)
+    half = torch.linalg.solve_triangular(factor, across.T, upper=False)  # (n, u)
+    return across @ solved, Covariance(there, field, float(variance), share, trend[there].float(), half.float())
 
 
 def widening(weights: Tensor, variances: Tensor) -> Tensor:
@@ -93,18 +136,19 @@ def widening(weights: Tensor, variances: Tensor) -> Tensor:
     return (moved.sqrt() / line).clamp_min(1)
 
 
-def influence(maps: Tensor, raw: Tensor, signed: bool) -> Tensor:
-    """By how much each value of the heat map (h * w) moves when a weight moves by 1: (C, h * w).
+def influence(maps: Tensor, raw: Tensor, signed: bool) -> tuple[Tensor, Tensor]:
+    """By how much each value of the heat map (h * w) moves when a weight moves by 1: (C, h * w). And how far below zero each
+    lies (h * w,), from where the ReLU shows no move: what is told of such places is told of them as they are before it.
 
     `maps` (C, h * w) are the activations, `raw` (h * w) their weighted sum before its ReLU, which `signed` maps do not have.
     """
     if signed:
         peak = raw.abs().argmax()
         scale = raw[peak].abs().clamp_min(1e-12)
-        return (maps - (raw / scale) * raw[peak].sign() * maps[:, peak, None]) / scale
+        return (maps - (raw / scale) * raw[peak].sign() * maps[:, peak, None]) / scale, torch.zeros_like(raw)
     positive = raw.relu()
     low, high = positive.argmin(), positive.argmax()
     span = (positive[high] - positive[low]).clamp_min(1e-12)
     heat = (positive - positive[low]) / span
-    moved = torch.where(raw > 0, maps, 0)
-    return (moved - moved[:, low, None] - heat * (moved[:, high, None] - moved[:, low, None])) / span
+    lowest, highest = (torch.where(raw[place] > 0, maps[:, place, None], 0) for place in (low, high))
+    return (maps - lowest - heat * (highest - lowest)) / span, (-raw).relu() / span

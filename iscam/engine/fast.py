@@ -9,31 +9,35 @@ live ones, which are those that have a mask. `docs/fast-engine.md` tells it with
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .aim import PROFILES, Aim, Side
+from .assessment import FLOOR, Assessment, assess
 from .blend import profile
 from .capture import ForwardPass
-from .foresight import CLIMB, DOUBLE, FLOOR, ROUND, Assessment, Foresight, Step, assess
+from .choice import Option, Task, choose, sample
+from .foresight import CLIMB, DOUBLE, ROUND, Foresight, Step
 from .ladder import NOTHING, Rung, averaged, doubled, ladder, learnt, normed_weights
 from .masks import flat_channels
 from .passes import Passes, Probe
 from .scores import Scorer, strongest_first
-from .standing import Channels, Known, SideScores, Standing
+from .standing import AUDIT, Channels, Known, SideScores, Standing
 from .streams import single_threaded
 
 # Whom to ask first
-FIRST = 0.3  # this share of the channels is seen at once, the strongest; the others if they turn out to matter
+FIRST = 0.15  # this share of the channels is seen at once, the strongest; the others if they turn out to matter
 PILOTS = 6  # channels that climb the whole ladder at first:
 STRONG = 3  # these because they carry the map, the others spread over the rest;
 AUDITED = 4  # of them are run precisely too, where their rung is known for few points
 NEAR = 2.5  # passes of another path serve as the first rung within this factor of its multiplier
 # How much to run between two estimates
-BLOCK = 24  # rough passes, or what takes as long,
+BLOCK = 16  # rough passes, or what takes as long,
 GROWTH = 0.08  # or this share of what has been run so far
+ENOUGH = 0.97  # of the tolerance: what a block may promise to reach at most
 # When not to
 FEW_CHANNELS = 24  # are better run exactly
 FUTILE = 0.5  # of the exact passes: after so many that refine, all are run precisely,
@@ -41,13 +45,21 @@ ALMOST_ALL = 0.8  # or, where none is rough, the rest of them after so many: of 
 PAYS = 1.2  # a rough pass must be so many times as fast as a precise one, because some must be run in both kinds
 
 PRECISE, ROUGH, EITHER = "precise", "rough", "either"  # kinds of passes to run: the third if neither is known
-Task = tuple[Sequence[Probe], int]  # probes that a channel lacks
 
 
 def can_spare(forward: ForwardPass, passes: Passes, tolerance: float) -> bool:
     """Whether some passes can be spared: many channels mask the photo, are averaged evenly, and something is tolerated."""
     masked = passes.probes and not passes.probes[0].silence and len(set(passes.shares)) == 1
     return bool(masked) and tolerance > FLOOR and int((~flat_channels(forward.activations)).sum()) > FEW_CHANNELS
+
+
+class _Answer(NamedTuple):
+    """What the last assessment told: the map's error, z (C,) of each side, and by which rungs."""
+
+    error: float
+    z: list[Tensor]
+    rungs: tuple[Rung, ...]
+    finer: tuple[Rung, ...]
 
 
 class Refinement:
@@ -85,7 +97,16 @@ class Refinement:
         return max(self.rows, self._expected)
 
     def batches(self) -> Iterator[None]:
-        """Run passes until the error is within the tolerance."""
+        """Run passes until the error is within the tolerance. A question that has been answered to within it costs nothing."""
+        question = self._aim, self._probes, self._scale, self._has_rough
+        answer = self._table.answers.get(question)
+        if answer is None or answer.error >= self._tolerance:
+            answer = self._table.answers[question] = yield from self._answered()
+        self._climb_on(answer.rungs, answer.finer)
+        self.error, self._z = answer.error, answer.z
+        self._expected = self.rows
+
+    def _answered(self) -> Generator[None, None, _Answer]:
         if at_hand := self._base_at_hand():
             self._climb_on(ladder(self._probes, at_hand))
         base = self._known.rungs[1].probes
@@ -93,12 +114,13 @@ class Refinement:
         yield from self._send(EITHER, first, blank=len(self._probes) > 1)
         yield from self._send_pilots()
         before = self.rows
-        while (found := self._assess()).error >= self._tolerance:
+        while (error := (found := self._assess()).error) >= self._tolerance:
             yield from self._refine(found, self.rows - before)
             refined = self.rows - before
-            ahead = min(refined * max(0.0, found.error / self._tolerance - 1), self._exact)
+            ahead = min(refined * max(0.0, error / self._tolerance - 1), self._exact)
             self._expected = self.rows + math.ceil(ahead)
-        self._expected = self.rows
+        rungs, full = self._known.rungs, self._known.full
+        return _Answer(error, self._z, rungs[: full + 1], rungs[full + 1 :])
 
     @property
     def _exact(self) -> int:
@@ -181,7 +203,7 @@ class Refinement:
         elif self._is_hard(refined) and not Standing(known).fine[known.full].all():
             yield from self._finish()
         else:
-            yield from self._improve(found.gains)
+            yield from self._improve(found)
 
     def _is_hard(self, refined: int) -> bool:
         """Whether the exact answer is the shorter way by now, or hardly a longer one."""
@@ -196,10 +218,9 @@ class Refinement:
         yield from self._send(EITHER, [(probes, channel) for channel in pilots])
         if len(known.rungs) > known.full + 1:
             yield from self._send(PRECISE, [(finer, channel) for channel in pilots])
-        if self._has_rough and not Standing(known).fine[known.audit].all():
-            audited = [(known.rungs[known.audit].probes, channel) for channel in pilots[:AUDITED]]
-            yield from self._send(ROUGH, audited)
-            yield from self._send(PRECISE, audited)
+        if self._has_rough and not Standing(known).fine[AUDIT].all():
+            for kind in (ROUGH, PRECISE):
+                yield from self._send(kind, [(known.rungs[AUDIT].probes, channel) for channel in pilots[:AUDITED]])
         self._learn(torch.tensor(pilots))
 
     def _pilots(self) -> list[int]:
@@ -211,12 +232,7 @@ class Refinement:
             weights = normed_weights(z, self._scale)
             share = profile(weights) if self._aim.by == PROFILES and len(self._scores) > 1 else weights
             size = size.maximum(share * maps.abs().amax(1))
-        strong = size.topk(STRONG).indices.tolist()
-        order = [channel for channel in size.argsort(descending=True).tolist() if channel not in strong]
-        reached = size[order].cumsum(0)
-        steps = (torch.arange(PILOTS - STRONG).to(reached) + 0.5) / (PILOTS - STRONG) * reached[-1]
-        others = [order[int(place)] for place in torch.searchsorted(reached, steps).clamp_max(len(order) - 1)]
-        return [*strong, *others]
+        return sample(size, STRONG, PILOTS - STRONG)
 
     @single_threaded()
     def _learn(self, pilots: Tensor) -> None:
@@ -229,27 +245,15 @@ class Refinement:
         ]
         self._climb_on((NOTHING, *between, known.rungs[known.full]), known.rungs[known.full + 1 :])
 
-    def _improve(self, gains: dict[Step, Tensor]) -> Iterator[None]:
+    def _improve(self, found: Assessment) -> Iterator[None]:
         """Run a block of the passes that promise most for their time; all that is left if none promises anything."""
         standing = Standing(self._known)
-        options = [self._option(step, gain, standing) for step, gain in gains.items()]
-        kind = max(options, key=lambda option: float(option[0].max()))[2]
-        alike = [
-            option for option in options if option[2] == kind
-        ]  # a block is of one kind, so that its batches are full
-        best, choice = torch.stack([worth for worth, *_ in alike]).max(0)  # (C,)
-        budget = max(BLOCK, GROWTH * self.rows)
-        work: list[Task] = []
-        for channel in best.argsort(descending=True).tolist():
-            if budget <= 0 or best[channel] <= 0:
-                break
-            _, cost, _, probes = alike[int(choice[channel])]
-            work.append((probes, channel))
-            budget -= float(cost[channel])
-        yield from self._send(kind, work) if work else self._finish()
+        options = {step: self._option(step, standing) for step in found.steps}
+        with single_threaded():
+            kind, block = choose(found, options, max(BLOCK, GROWTH * self.rows), ENOUGH * self._tolerance)
+        yield from self._send(kind, block) if block else self._finish()
 
-    def _option(self, step: Step, gain: Tensor, standing: Standing) -> tuple[Tensor, Tensor, str, Sequence[Probe]]:
-        """What a step promises for its time (C,), its cost (C,), and the kind and the probes that it runs."""
+    def _option(self, step: Step, standing: Standing) -> Option:
         (what, rung), known = step, self._known
         exact, probes = standing.fine[known.full], known.rungs[rung].probes
         if what == CLIMB:
@@ -259,9 +263,8 @@ class Refinement:
         elif what == ROUND:
             able, kind = standing.has[rung] & ~standing.fine[rung], PRECISE
         else:
-            able, kind = standing.has[rung] & standing.fine[known.audit] & ~exact, PRECISE
-        cost = self._cost(kind, probes)
-        return torch.where(able, gain / cost, 0), cost, kind, probes
+            able, kind = standing.has[rung] & standing.fine[AUDIT] & ~exact, PRECISE
+        return Option(able, self._cost(kind, probes), kind, probes)
 
     def _cost(self, kind: str, probes: Sequence[Probe]) -> Tensor:
         """What it takes (C,), in rough passes, to run the probes of the channels that have not been run; at least 1."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from .head import SOFTMAX, Head
 from .passes import Probe
 
-GRID = 10  # points of a path that stand for a longer one
+GRID = 6  # points of a path that stand for a longer one
 STEPS = ((0.8,), (0.4, 0.8))  # shares of the path at which one point, and two, tell most about all of them
 BACKGROUND = 0.02  # weight of classes that are out of the question, when it is learnt how logits grow along the path
 FAITH = 1e-3  # in linear interpolation, when that is learnt

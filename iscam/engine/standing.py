@@ -17,6 +17,8 @@ from .masks import flat_channels
 from .passes import Probe
 from .table import ScoreTable
 
+AUDIT = 1  # the rung on which rough passes are held against precise ones: one pass tells nearly as much as more
+
 
 @dataclass(frozen=True, eq=False)
 class Channels:
@@ -55,11 +57,6 @@ class Known:
     rungs: tuple[Rung, ...]
     full: int
     has_rough: bool
-
-    @property
-    def audit(self) -> int:
-        """The rung on which rough passes are held against precise ones."""
-        return max(1, self.full - 1)
 
     def logits(self, probes: Sequence[Probe], channels: Tensor, precise: bool = False) -> Tensor:
         """Logits (n, c, W) of probes that have been run for the channels (c,)."""
@@ -107,12 +104,13 @@ class SideScores:
         known = self._known
         for place, rung in enumerate(known.rungs):
             self._fill(self._low[place], rung, standing.has[place], precise=False)
-            if place == known.audit or place >= known.full:
+            if place == AUDIT or place >= known.full:
                 self._fill(self._high[place], rung, standing.fine[place], precise=True)
-        best = self._low[0]
+        best = torch.full_like(self._low[0], torch.nan)
         for found in (*self._low[1:], *self._high[known.full :]):  # the higher the rung, the better
             best = found.where(~found.isnan(), best)
-        self._over = totals(best, self._scale)
+        # a blank photo's scores, which stand for what has not been run, could be of one class alone
+        self._over = totals(self._low[0] if best.isnan().all() else best, self._scale)
         self.low, self.high = (torch.stack([self._z(scores) for scores in rungs]) for rungs in (self._low, self._high))
 
     def average(self, rung: Rung, channels: Tensor, precise: bool = False) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,6 +36,7 @@ class ScoreTable:
         self.blank: Tensor | None = None  # logits (K,) of a photo of which nothing is shown
         self.cells: Tensor | None = None  # logits (h w, K) of single cells of the layer, NaN where not known
         self.passes = 0
+        self.answers: dict[Hashable, Any] = {}  # to questions, as they were given
 
     @property
     def bytes_used(self) -> int:

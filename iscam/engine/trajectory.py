@@ -8,9 +8,11 @@ from collections.abc import Generator, Sequence
 import torch
 from torch import Tensor
 
+from .estimate import krige, standardised
 from .ladder import CHANNELS_AT_ONCE, LEAST, MOST, Rung, learnt
 from .passes import Probe
 from .scores import Scorer
+from .standing import Channels
 from .table import ScoreTable
 
 
@@ -120,11 +122,11 @@ def lines(known: Sequence[float], multipliers: Sequence[float]) -> Tensor:
     return mix.float()
 
 
-def partial_weights(curves: Tensor, final: Tensor, scale: str) -> Tensor:
+def partial_weights(curves: Tensor, final: Tensor, scale: str, activations: Tensor) -> Tensor:
     """Weights (N, C) of the first n steps from curves (N, C), moved so that the last are the final weights (C,).
 
     Channels are moved on the scale of `ladder.py`, on which predictions err alike everywhere along the path. One that was
-    never run moves as the others do on average.
+    never run moves as those do that end where it does and whose masks, from activations (C, h, w), are like its own.
     """
     counts = torch.arange(1, len(curves) + 1)[:, None]  # (N, 1)
     ran = ~curves[-1].isnan()  # (C,)
@@ -136,8 +138,18 @@ def partial_weights(curves: Tensor, final: Tensor, scale: str) -> Tensor:
         z, wanted = mean - torch.log1p(-mean.exp()), final.double().clamp_max(MOST).logit()
     sure = final > LEAST  # (C,)
     moved = z + torch.where(sure, wanted - z[-1], 0)
-    alike = wanted + (z - z[-1])[:, ran].mean(1, keepdim=True)
-    z = torch.where(ran, moved, alike).masked_fill(~(ran | sure), -torch.inf)
+    z = torch.where(ran, moved, -torch.inf)
+    if (left := sure & ~ran).any() and ran.any():
+        z[:, left] = wanted[left] + _alike(activations, wanted, moved - moved[-1], ran, left)
     weights = z.softmax(1).nan_to_num() if scale == "logit" else z.sigmoid()
     weights[-1] = final
     return weights.float()
+
+
+def _alike(activations: Tensor, ends: Tensor, shifts: Tensor, ran: Tensor, left: Tensor) -> Tensor:
+    """By how much what is `left` is shifted (N, u), from the shifts (N, C) of what `ran`, and where each ends (C,)."""
+    channels = Channels.of(activations)
+    places = channels.places
+    features = standardised(ends[places].nan_to_num(neginf=torch.nan))
+    rows = [krige(channels.field, features, row[places], ran[places], left[places])[0] for row in shifts]
+    return torch.stack(rows)

@@ -73,7 +73,7 @@ def integrate(
     curves = seen.curves(multipliers, index, weighting)  # (N, C)
     if not explanation.complete:
         curves[:, final == 0] = torch.nan  # channels that were not run to the end have no weight
-    weights = partial_weights(curves, final, weighting)  # (N, C)
+    weights = partial_weights(curves, final, weighting, forward.activations)  # (N, C)
     size = forward.size
     heatmaps = normalise(upsample(torch.einsum("nc,chw->nhw", weights, forward.activations).relu(), size))  # (N, H, W)
     changes = torch.cat([heatmaps[:1].mean((1, 2)), heatmaps.diff(dim=0).abs().mean((1, 2))])  # (N,)

@@ -234,7 +234,7 @@ def test_rough_passes_are_given_up_where_they_do_not_pay() -> None:
     slow = without_rough_passes()
     passes = analysis.table.passes
     found = slow.explain(analysis)
-    assert found.forward_passes == analysis.table.passes - passes > 150
+    assert found.forward_passes == analysis.table.passes - passes > 70
     wanted = Explainer.explain(*exact_of(CHELSEA, SIDE))
     assert found.estimated_error is not None
     assert difference(found.heatmap, wanted.heatmap) <= 0.02
