@@ -47,7 +47,7 @@ def noise_photo(seed: int = 3) -> Image.Image:
 
 def analysed(model: LoadedModel, photo: Image.Image | Path | None = None) -> tuple[Explainer, Analysis, int]:
     """An explainer, the analysis, and the index of the most probable class, whose logit is not 0 behind a ReLU head."""
-    explainer = Explainer(model)
+    explainer = Explainer(model, "exact")
     analysis = explainer.analyse(noise_photo() if photo is None else photo)
     return explainer, analysis, analysis.predictions[0].index
 

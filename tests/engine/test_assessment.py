@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pytest
 import torch
 from torch import Tensor
 
-from iscam.engine.assessment import FLOOR, MARGIN, WORST, Assessment, _Stake
+from iscam.engine.aim import WEIGHTS, Aim
+from iscam.engine.assessment import FLOOR, MARGIN, WORST, Assessment, _Stake, assess
 from iscam.engine.choice import Option, choose
 from iscam.engine.estimate import Covariance, likeness
 from iscam.engine.foresight import CLIMB, INTERPOLATE, ROUND, Gap, Step
+from iscam.engine.ladder import ladder
 from iscam.engine.passes import Probe
+from iscam.engine.standing import Channels, Known, SideScores, Standing
+from iscam.engine.table import ScoreTable
 
 CHANNELS, PLACES = 30, 12
 FIRST, SECOND, LAST = (CLIMB, 1), (ROUND, 1), (INTERPOLATE, 2)
@@ -132,6 +137,55 @@ def test_what_is_no_number_is_no_small_error() -> None:
         given = slope.clone()
         given[3, 5] = odd
         assert Assessment(CHANNELS, FLAT, [_Stake(gap, given)]).error == math.inf
+
+
+class Told(NamedTuple):
+    """What is foreseen of one side."""
+
+    z: Tensor
+    variances: Tensor
+    gaps: list[Gap]
+
+
+def blank_contrast(depth: float, doubt: float) -> Assessment:
+    """A contrast whose rivals' weights are larger than the class's everywhere, by a share, and both of them in doubt."""
+    maps = torch.rand(CHANNELS, PLACES, dtype=torch.double, generator=torch.Generator().manual_seed(2))
+    channels = Channels(torch.arange(CHANNELS), maps, maps)
+    everywhere = Covariance.of(FIELD, channels.places, doubt, 0.5)
+    weights = torch.full((2, CHANNELS), 0.2)
+    weights[1] *= 1 + depth
+    sides = [Told(weight.logit(), torch.full((CHANNELS,), doubt), [Gap(FIRST, everywhere)]) for weight in weights]
+    return assess(channels, sides, "probability", Aim(0, (1,), by=WEIGHTS))  # type: ignore[arg-type]
+
+
+def test_a_map_that_is_foreseen_to_be_blank_is_not_known_to_be() -> None:
+    """Where a channel or two may lift it above zero it may be anything; only of one far below zero it is certain."""
+    for doubt in (1e-4, 1e-2):
+        found = blank_contrast(0.01, doubt)
+        assert 1 < found.error < math.inf
+        assert float(found.gain(FIRST).max()) > 0
+    assert blank_contrast(3.0, 1e-4).error == FLOOR
+
+
+def test_of_several_rivals_what_has_not_been_run_weighs_nothing() -> None:
+    """Each one's profile is over the channels that have been run, whatever a blank photo would score."""
+    classes, ran, side = 5, [2, 3, 7, 11], (1, 4)
+    logits = torch.randn(CHANNELS, classes)
+    found = []
+    for blank in (torch.zeros(classes), torch.tensor([0.0, 9.0, 0.0, 0.0, -9.0])):
+        table, probes = ScoreTable(torch.zeros(classes), CHANNELS), (Probe(1.0),)
+        table.reserve(probes, side)
+        table.blank = blank
+        table.put(probes * len(ran), torch.tensor(ran), logits[ran])
+        masks = torch.rand(CHANNELS, PLACES, dtype=torch.double)
+        known = Known(table, Channels(torch.arange(CHANNELS), masks, masks), ladder(probes), 1, False)
+        scores = SideScores(known, side, "probability")
+        scores.update(Standing(known))
+        assert scores.low[1].isnan().tolist() == [channel not in ran for channel in range(CHANNELS)]
+        found.append(scores.low[1][ran].sigmoid())
+    alone = logits[ran].softmax(1)[:, side]  # (c, D)
+    torch.testing.assert_close(found[0], (alone / alone.sum(0)).mean(1))
+    torch.testing.assert_close(found[1], found[0])
 
 
 def options(able: Sequence[int] = range(CHANNELS), cost: float = 1.0, second: str = "precise") -> dict[Step, Option]:

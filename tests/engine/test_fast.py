@@ -163,6 +163,9 @@ def test_passes_are_counted_and_none_is_run_twice() -> None:
 
     first = rows()
     assert rows() == 0
+    assert explainer.using("fast", 0.05).explain(analysis).forward_passes == 0
+    assert explainer.using("fast", 0.005).explain(analysis).forward_passes > 0
+    assert rows() == 0
     assert first <= 3 * 224
     assert rows(target="dog") <= first / 2
     assert rows(method="score-cam") <= 224
