@@ -1,8 +1,8 @@
 """The fast engine: which passes to run next, until the map is known to within a tolerance.
 
-Nearly every channel is seen once, roughly. A few climb the whole ladder (`ladder.py`) and teach it how an average follows
-from less. From these all others are foreseen, and how far the map may be off (`foresight.py`, with the formulas). Then, block
-after block, those passes are run that lower the error of the map most for their time. Channels are numbered here among the
+Some channels are seen once, roughly. A few climb the whole ladder (`ladder.py`) and teach it how an average follows from
+less. From these all others are foreseen (`foresight.py`), and how far the map may be off (`assessment.py`, both with formulas).
+Then, block after block, those passes are run that lower the error of the map most for their time (`choice.py`). Channels are numbered here among the
 live ones, which are those that have a mask. `docs/fast-engine.md` tells it with a picture.
 """
 
@@ -32,7 +32,7 @@ from .streams import single_threaded
 FIRST = 0.15  # this share of the channels is seen at once, the strongest; the others if they turn out to matter
 PILOTS = 6  # channels that climb the whole ladder at first:
 STRONG = 3  # these because they carry the map, the others spread over the rest;
-AUDITED = 4  # of them are run precisely too, where their rung is known for few points
+AUDITED = 4  # of them are run once in both kinds
 NEAR = 2.5  # passes of another path serve as the first rung within this factor of its multiplier
 # How much to run between two estimates
 BLOCK = 16  # rough passes, or what takes as long,
