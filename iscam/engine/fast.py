@@ -2,8 +2,8 @@
 
 Some channels are seen once, roughly. A few climb the whole ladder (`ladder.py`) and teach it how an average follows from
 less. From these all others are foreseen (`foresight.py`), and how far the map may be off (`assessment.py`, both with formulas).
-Then, block after block, those passes are run that lower the error of the map most for their time (`choice.py`). Channels are numbered here among the
-live ones, which are those that have a mask. `docs/fast-engine.md` tells it with a picture.
+Then, block after block, those passes are run that lower the error of the map most for their time (`choice.py`). Channels are
+numbered here among the live ones, which are those that have a mask. `docs/fast-engine.md` tells it with a picture.
 """
 
 from __future__ import annotations
