@@ -130,6 +130,20 @@ def test_of_an_error_below_zero_shows_what_reaches_above_it() -> None:
     assert found.error < before  # where it shows, steps are judged
 
 
+def test_steps_are_judged_where_the_error_shows() -> None:
+    """Places with the largest variance count for nothing if they lie far below zero."""
+    gap, slope = gaps()[0]
+    whole = Whole()
+    whole.add(gap, slope)
+    order = whole.variance.argsort(descending=True)
+    below = FLAT.clone()
+    below[order[: PLACES - WORST]] = 100
+    gain = Assessment(CHANNELS, below, [_Stake(gap, slope)]).gain(FIRST)
+    for channel in gap.channels.tolist():
+        lowered = (whole.variance - whole.after(FIRST, channel).variance)[order[PLACES - WORST :]].mean()
+        assert float(gain[channel]) == pytest.approx(float(lowered), rel=1e-3)
+
+
 def test_what_is_no_number_is_no_small_error() -> None:
     """A slope that is infinite, or not known, is not taken for a map that cannot move."""
     gap, slope = gaps()[0]
