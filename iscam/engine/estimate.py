@@ -22,7 +22,8 @@ SHARES = (0.05, 0.5, 0.95)  # of the variance that may belong to the random fiel
 CONSTANT, SLOPE = 3.0, 1.0  # prior variances of the trend's coefficients, in units of the residual variance
 NODES = 15  # at which a normal distribution is looked at
 SURE = 1e-8  # a variance that is not lost in rounding
-REACH = 1.0  # correlation length of the random field, in median distances between masks
+REACH = 1.5  # correlation length of the random field, in median distances between masks
+SMOOTH = 1.5  # power of the distance by which it falls: between an exponential field (1) and a Gaussian one (2)
 
 
 def standardised(*columns: Tensor) -> Tensor:
@@ -35,9 +36,9 @@ def standardised(*columns: Tensor) -> Tensor:
 
 
 def likeness(masks: Tensor) -> Tensor:
-    """The random field's correlation (C, C) of channels with masks (C, h * w): Gaussian in their distance."""
+    """The random field's correlation (C, C) of channels with masks (C, h * w), a powered exponential."""
     distances = torch.cdist(masks, masks)
-    return torch.exp(-0.5 * (distances / (REACH * distances.median()).clamp_min(1e-6)).square()).float()
+    return torch.exp(-((distances / (REACH * distances.median()).clamp_min(1e-6)) ** SMOOTH))
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class Covariance:
 
         variance * (share * field + (1 - share) * I + trend @ trend.T - known.T @ known)
 
-    with the correlation `field` (C, C) of all channels, `trend` (u, F) and `known` (n, u); float32.
+    with the correlation `field` (C, C) of all channels, `trend` (u, F) and `known` (n, u), all of one precision.
     """
 
     channels: Tensor
@@ -95,7 +96,8 @@ def krige(
     """Predict `values` (C,) where they are `wanted` from where they are `known` (bool (C,)): means (u,), their covariance.
 
     `field` (C, C) is the correlation of the random part, `features` (C, F) carry the trend. Its scale is that of the errors
-    with which each known value is predicted from the others; `guess` is a standard deviation that counts as two more.
+    with which each known value is predicted from the others; `guess` is a standard deviation that counts as two more. The
+    means are worked out in float64, the covariance is in the precision of the field.
     """
     scales = features.new_full((features.shape[1],), SLOPE)
     scales[0] = CONSTANT
@@ -118,7 +120,7 @@ def krige(
     variance = ((solved.square() / precision).sum() + 2 * guess**2) / (len(here) + (2 if guess else 0))
     across = (trend[there] @ trend[here].T).add_(field[there][:, here], alpha=share)  # (u, n)
     half = torch.linalg.solve_triangular(factor, across.T, upper=False)  # (n, u)
-    return across @ solved, Covariance(there, field, float(variance), share, trend[there].float(), half.float())
+    return across @ solved, Covariance(there, field, float(variance), share, trend[there].to(field), half.to(field))
 
 
 def widening(weights: Tensor, variances: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +26,7 @@ from .passes import Passes, Probe
 from .scores import Scorer, strongest_first
 from .standing import AUDIT, Channels, Known, SideScores, Standing
 from .streams import single_threaded
+from .table import Answer
 
 # Whom to ask first
 FIRST = 0.15  # this share of the channels is seen at once, the strongest; the others if they turn out to matter
@@ -51,15 +51,6 @@ def can_spare(forward: ForwardPass, passes: Passes, tolerance: float) -> bool:
     """Whether some passes can be spared: many channels mask the photo, are averaged evenly, and something is tolerated."""
     masked = passes.probes and not passes.probes[0].silence and len(set(passes.shares)) == 1
     return bool(masked) and tolerance > FLOOR and int((~flat_channels(forward.activations)).sum()) > FEW_CHANNELS
-
-
-class _Answer(NamedTuple):
-    """What the last assessment told: the map's error, z (C,) of each side, and by which rungs."""
-
-    error: float
-    z: list[Tensor]
-    rungs: tuple[Rung, ...]
-    finer: tuple[Rung, ...]
 
 
 class Refinement:
@@ -101,12 +92,13 @@ class Refinement:
         question = self._aim, self._probes, self._scale, self._has_rough
         answer = self._table.answers.get(question)
         if answer is None or answer.error >= self._tolerance:
-            answer = self._table.answers[question] = yield from self._answered()
-        self._climb_on(answer.rungs, answer.finer)
-        self.error, self._z = answer.error, answer.z
+            self._table.answers[question] = yield from self._answered()
+        else:
+            self._climb_on(answer.rungs, answer.finer)
+            self.error, self._z = answer.error, answer.z
         self._expected = self.rows
 
-    def _answered(self) -> Generator[None, None, _Answer]:
+    def _answered(self) -> Generator[None, None, Answer]:
         if at_hand := self._base_at_hand():
             self._climb_on(ladder(self._probes, at_hand))
         base = self._known.rungs[1].probes
@@ -120,7 +112,7 @@ class Refinement:
             ahead = min(refined * max(0.0, error / self._tolerance - 1), self._exact)
             self._expected = self.rows + math.ceil(ahead)
         rungs, full = self._known.rungs, self._known.full
-        return _Answer(error, self._z, rungs[: full + 1], rungs[full + 1 :])
+        return Answer(error, self._z, rungs[: full + 1], rungs[full + 1 :])
 
     @property
     def _exact(self) -> int:

@@ -160,7 +160,7 @@ class Foresight:
     def _features(self, z: Tensor, rung: int) -> Tensor:
         """What the climb to a rung may depend on (C, F): where a channel stands, its mask, what its first pass told."""
         channels = self._known.channels
-        coverage = channels.masks.mean(1)  # (C,)
+        coverage = channels.coverage
         if rung == 1:
             return standardised(coverage, coverage.square(), channels.maps.amax(1).clamp_min(1e-9).log())
         return standardised(z, coverage) if rung == 2 else standardised(z, z - self._scores.low[1])

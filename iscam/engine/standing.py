@@ -39,10 +39,15 @@ class Channels:
     def __len__(self) -> int:
         return len(self.places)
 
+    @property
+    def coverage(self) -> Tensor:
+        """How much of the photo each mask leaves visible: (C,)."""
+        return self.masks.mean(1)
+
     @cached_property
     def field(self) -> Tensor:
-        """How alike the masks are: correlations (C, C)."""
-        return likeness(self.masks)
+        """How alike the masks are: correlations (C, C), in float32."""
+        return likeness(self.masks).float()
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .head import SOFTMAX, Head
+from .ladder import Rung
 from .passes import Passes, Probe
 
 STORE_BYTES = 256 * 2**20
 FEWEST_CLASSES = 16  # a store narrower than this forgets what the present request does not need instead
+
+
+class Answer(NamedTuple):
+    """What the fast engine has told: the map's error, z (C,) of each side, and by which rungs, the last `finer` ones of a
+    longer path."""
+
+    error: float
+    z: list[Tensor]
+    rungs: tuple[Rung, ...]
+    finer: tuple[Rung, ...]
 
 
 class ScoreTable:
@@ -36,7 +47,7 @@ class ScoreTable:
         self.blank: Tensor | None = None  # logits (K,) of a photo of which nothing is shown
         self.cells: Tensor | None = None  # logits (h w, K) of single cells of the layer, NaN where not known
         self.passes = 0
-        self.answers: dict[Hashable, Any] = {}  # to questions, as they were given
+        self.answers: dict[Hashable, Answer] = {}  # to the questions that have been asked
 
     @property
     def bytes_used(self) -> int:

@@ -150,6 +150,6 @@ def _alike(activations: Tensor, ends: Tensor, shifts: Tensor, ran: Tensor, left:
     """By how much what is `left` is shifted (N, u), from the shifts (N, C) of what `ran`, and where each ends (C,)."""
     channels = Channels.of(activations)
     places = channels.places
-    features = standardised(ends[places].nan_to_num(neginf=torch.nan))
+    features = standardised(ends[places].nan_to_num(neginf=torch.nan), channels.coverage)
     rows = [krige(channels.field, features, row[places], ran[places], left[places])[0] for row in shifts]
     return torch.stack(rows)

@@ -22,7 +22,7 @@ from iscam.engine.table import ScoreTable
 
 CHANNELS, PLACES = 30, 12
 FIRST, SECOND, LAST = (CLIMB, 1), (ROUND, 1), (INTERPOLATE, 2)
-FIELD = likeness(torch.rand(CHANNELS, PLACES, dtype=torch.double, generator=torch.Generator().manual_seed(0)))
+FIELD = likeness(torch.rand(CHANNELS, PLACES, dtype=torch.double, generator=torch.Generator().manual_seed(0))).float()
 FLAT = torch.zeros(PLACES)  # nowhere below zero
 SLOPES = torch.randn(2, CHANNELS, PLACES, generator=torch.Generator().manual_seed(1))
 
@@ -246,7 +246,7 @@ def test_of_two_channels_that_tell_the_same_one_is_run() -> None:
     masks[1] = masks[0]
     slope = torch.rand(CHANNELS, PLACES)
     slope[:2] = 3
-    gap = Gap(FIRST, Covariance.of(likeness(masks), torch.arange(CHANNELS), 0.01, 0.999))
+    gap = Gap(FIRST, Covariance.of(likeness(masks).float(), torch.arange(CHANNELS), 0.01, 0.999))
     found = Assessment(CHANNELS, FLAT, [_Stake(gap, slope)])
     assert set(found.gain(FIRST).topk(2).indices.tolist()) == {0, 1}
     _, block = choose(found, {FIRST: options()[FIRST]}, budget=8, enough=0)

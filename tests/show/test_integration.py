@@ -129,7 +129,7 @@ def test_maps_of_the_fast_engine_are_near_the_exact_ones(
     found = integrate(explainer, explainer.analyse(photo), path=path, weighting=weighting, steps=4)
     assert found.outcome.complete
     off = np.abs(found.heatmaps - wanted.heatmaps).max((1, 2))
-    assert off.max() <= 0.05
+    assert off.max() <= 0.04
     if photo == ROCKET:  # it would not do to show the last map N times; the cat's hardly changes on its way
         assert np.abs(wanted.heatmaps[0] - wanted.heatmaps[-1]).max() > 0.06
 
